@@ -1,0 +1,184 @@
+/*
+ * The frame protocol that guest and host, and VM process and runner, speak. No libc beyond memcpy/memset/memmove: the
+ * guest's PID 1, the host and bare-metal micro-guests link the same code.
+ *
+ * A frame is a 32-byte header, then `length` bytes of payload, little-endian, no padding:
+ *
+ *	 0  u32 magic        "KTS1"
+ *	 4  u16 version      FRAME_VERSION
+ *	 6  u16 type         enum frame_type
+ *	 8  u64 sequence     counts up from 0 per direction and stream
+ *	16  u32 length       payload bytes, at most FRAME_PAYLOAD_MAX
+ *	20  u32 payload_crc  CRC-32 (IEEE 802.3) of the payload
+ *	24  u32 flags        0; receivers ignore unknown bits
+ *	28  u32 header_crc   CRC-32 of bytes 0..27
+ *
+ * A header that fails any check is not trusted for its length: the decoder moves on one byte at a time to the next good
+ * header and reports the bytes it dropped. A good header with a damaged payload costs the whole frame... unless a good
+ * header lies inside that payload's bytes: see frame.c.
+ */
+#pragma once
+
+#include <stdbool.h>
+#include <stddef.h>
+#include <stdint.h>
+
+enum {
+	FRAME_VERSION = 1,
+	FRAME_HEADER_SIZE = 32,
+	FRAME_PAYLOAD_MAX = 16 * 1024 * 1024,
+};
+#define FRAME_MAGIC 0x3153544bu /* "KTS1" */
+
+enum frame_type {
+	/* Guest to host: the test's own stream (the seed's names). */
+	FRAME_SCENARIO_START = 1,
+	FRAME_SCENARIO_END = 2,
+	FRAME_TEST_RESULT = 3,
+	FRAME_EXIT = 4, /* struct frame_exit; the host answers FRAME_EXIT_ACK */
+	FRAME_STIMULUS = 5,
+	FRAME_SCHED_EXIT = 6,
+	FRAME_PROFRAW = 7,
+	FRAME_PAYLOAD_METRICS = 8,
+	FRAME_RAW_PAYLOAD_OUTPUT = 9,
+	/* Guest to host: what every run has. */
+	FRAME_STDOUT = 16,
+	FRAME_STDERR = 17,
+	FRAME_PHASE = 18,      /* struct frame_phase */
+	FRAME_KERNEL_LOG = 19, /* text lines of /dev/kmsg, as printed: "[    0.123456] text\n" */
+	FRAME_CRASH = 20,      /* text: a program of the test died by a signal: what, where, backtrace */
+	FRAME_INIT_ERROR = 21, /* text: the step of PID 1 that failed, and why */
+	/* Host to guest. */
+	FRAME_EXIT_ACK = 32,
+	FRAME_STDIN = 33,
+	FRAME_SHUTDOWN = 34, /* stop the command (SIGTERM, then SIGKILL) and end as usual */
+	/* VM process to runner, beside the guest's frames that it passes on. */
+	FRAME_VM_PHASE = 48,   /* struct frame_phase, host clock */
+	FRAME_VM_OUTCOME = 49, /* struct frame_outcome, then text; the last frame of a VM */
+	FRAME_VM_SERIAL = 50,  /* bytes of COM1 */
+	FRAME_VM_TTY = 51,     /* bytes of hvc0 */
+	FRAME_VM_NOTE = 52,    /* text: one line for the user ("frames damaged: 12 bytes dropped") */
+	FRAME_VM_STATS = 53,   /* text: "key value" lines */
+	FRAME_VM_COM2 = 54,    /* bytes of COM2 */
+	/* Runner to VM process. */
+	FRAME_VM_STOP = 64,
+	FRAME_VM_TTY_INPUT = 65,
+	FRAME_VM_TTY_SIZE = 66, /* struct frame_tty_size */
+};
+
+/* Lifecycle phases, in order; FRAME_PHASE carries those of the guest, FRAME_VM_PHASE those of the host. */
+enum frame_phase_id {
+	PHASE_START = 0,	/* the ktstr process began */
+	PHASE_IMAGE_READY = 1,	/* kernel and initramfs found, built or taken from the cache */
+	PHASE_VM_PROCESS = 2,	/* the VM process runs */
+	PHASE_VM_CREATED = 3,	/* KVM objects, memory, vCPUs exist */
+	PHASE_VM_LOADED = 4,	/* kernel, initramfs, tables are in guest memory */
+	PHASE_VCPU_RUN = 5,	/* first KVM_RUN */
+	PHASE_INIT = 16,	/* PID 1 runs */
+	PHASE_MODULES = 17,	/* modules loaded */
+	PHASE_PORTS = 18,	/* frame channel open (the first phase that can be reported) */
+	PHASE_COMMAND = 19,	/* the command was started */
+	PHASE_COMMAND_EXIT = 20,/* the command ended */
+	PHASE_POWER_OFF = 21,	/* PID 1 powers off */
+	PHASE_VM_END = 32,	/* the VM stopped */
+	PHASE_VERDICT = 33,	/* outcome judged and sent */
+};
+const char *frame_phase_name(uint32_t phase); /* "init", ...; "?" if unknown */
+const char *frame_type_name(uint16_t type);   /* "exit", ...; NULL if unknown */
+
+struct frame_phase {
+	uint32_t phase;
+	uint32_t reserved;
+	uint64_t time_ns; /* guest: CLOCK_BOOTTIME; host: CLOCK_MONOTONIC */
+};
+
+enum frame_exit_kind {
+	EXIT_STATUS = 0,    /* value: exit status 0..255 */
+	EXIT_SIGNAL = 1,    /* value: signal number */
+	EXIT_NOT_FOUND = 2, /* value: errno; the command could not be executed (127) */
+	EXIT_NOT_EXEC = 3,  /* value: errno; found but not executable (126) */
+	EXIT_INIT = 4,	    /* PID 1 failed before the command: FRAME_INIT_ERROR says why */
+};
+struct frame_exit {
+	uint32_t kind;
+	int32_t value;
+};
+
+struct frame_tty_size {
+	uint16_t rows;
+	uint16_t cols;
+};
+
+/* DESIGN.md, section 9. */
+enum outcome {
+	OUTCOME_PASS = 0,
+	OUTCOME_FAIL = 1,
+	OUTCOME_SKIP = 2,
+	OUTCOME_INCONCLUSIVE = 3,
+	OUTCOME_PANIC = 4,
+	OUTCOME_STALL = 5,
+	OUTCOME_TIMEOUT = 6,
+	OUTCOME_BOOT = 7,
+	OUTCOME_INFRA = 8,
+};
+const char *outcome_name(uint32_t outcome); /* "PASS", ...; "?" if unknown */
+
+struct frame_outcome {
+	uint32_t outcome;
+	uint32_t last_phase;  /* enum frame_phase_id reached */
+	struct frame_exit exit; /* valid when has_exit */
+	uint32_t has_exit;
+	uint32_t reserved;
+};
+
+struct frame_header {
+	uint16_t type;
+	uint32_t flags;
+	uint64_t sequence;
+	uint32_t length;
+	uint32_t payload_crc;
+};
+
+uint32_t frame_crc32(uint32_t crc, const void *data, size_t n); /* start with 0; chains */
+/* Writes the 32 bytes of @h. */
+void frame_header_encode(const struct frame_header *h, uint8_t out[FRAME_HEADER_SIZE]);
+/* False when magic, version, length or checksum is wrong. */
+bool frame_header_decode(const uint8_t in[FRAME_HEADER_SIZE], struct frame_header *ret);
+
+/*
+ * Streaming decoder over a caller's storage: bytes in by any chunks, whole frames out. It never allocates by itself: the
+ * storage grows through @grow up to header + FRAME_PAYLOAD_MAX, only after a header with a valid checksum asked for it.
+ *
+ *	while (n) {
+ *		size_t took = frame_decoder_feed(&d, p, n);      // buffers what it can
+ *		p += took, n -= took;
+ *		while (frame_decoder_next(&d, &frame)) ...       // frame.payload valid until the next call
+ *	}
+ */
+struct frame {
+	struct frame_header header;
+	const uint8_t *payload;
+};
+
+struct frame_decoder {
+	uint8_t *storage;
+	size_t capacity;
+	size_t begin, end; /* unread bytes */
+	/* Returns storage of at least @need bytes with the old content kept (realloc), or NULL: the frame is dropped. */
+	uint8_t *(*grow)(void *ctx, uint8_t *storage, size_t need);
+	void *ctx;
+	uint64_t n_frames;
+	uint64_t n_dropped_bytes; /* noise and damaged frames */
+	uint64_t n_resyncs;	  /* times a good frame followed dropped bytes */
+	uint64_t n_lost;	  /* gaps in sequence numbers, in frames */
+	uint64_t next_sequence;
+	bool in_sync;
+};
+
+/* @storage of @capacity >= 4096 bytes is the caller's; @grow may be NULL (frames that do not fit are dropped). */
+void frame_decoder_init(struct frame_decoder *d, uint8_t *storage, size_t capacity,
+			uint8_t *(*grow)(void *, uint8_t *, size_t), void *ctx);
+size_t frame_decoder_feed(struct frame_decoder *d, const void *data, size_t n);
+bool frame_decoder_next(struct frame_decoder *d, struct frame *ret);
+/* At the end of a stream: whatever is buffered and no frame counts as dropped. */
+void frame_decoder_finish(struct frame_decoder *d);

@@ -1,0 +1,17 @@
+/* Descriptors and whole-buffer I/O. All functions retry EINTR. */
+#pragma once
+
+#include <sys/types.h>
+
+#include "base/error.h"
+
+/* Closes *fd if it is one and sets it to -1; for CLEANUP(fd_closep). errno is kept. */
+void fd_closep(int *fd);
+/* Closes @fd if it is >= 0; returns -1, so that `fd = fd_close(fd)`. */
+int fd_close(int fd);
+
+/* All of @n bytes or an error: 0, -EIO at an early end (read), negative errno. */
+MUST_CHECK int fd_read_exact(int fd, void *buf, size_t n);
+MUST_CHECK int fd_pread_exact(int fd, void *buf, size_t n, uint64_t offset);
+MUST_CHECK int fd_write_all(int fd, const void *buf, size_t n);
+MUST_CHECK int fd_set_nonblock(int fd, bool on);

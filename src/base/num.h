@@ -1,0 +1,52 @@
+/* Checked arithmetic and number parsing. */
+#pragma once
+
+#include "base/error.h"
+
+#define KIB (1ull << 10)
+#define MIB (1ull << 20)
+#define GIB (1ull << 30)
+
+static inline bool num_add_u64(uint64_t a, uint64_t b, uint64_t *ret)
+{
+	return !__builtin_add_overflow(a, b, ret);
+}
+
+static inline bool num_mul_u64(uint64_t a, uint64_t b, uint64_t *ret)
+{
+	return !__builtin_mul_overflow(a, b, ret);
+}
+
+static inline bool num_is_pow2(uint64_t v)
+{
+	return v && !(v & (v - 1));
+}
+
+/* @align is a power of two. */
+static inline uint64_t num_align_down(uint64_t v, uint64_t align)
+{
+	return v & ~(align - 1);
+}
+
+/* @align is a power of two; wraps for v near 2^64, so bound v first. */
+static inline uint64_t num_align_up(uint64_t v, uint64_t align)
+{
+	return (v + align - 1) & ~(align - 1);
+}
+
+static inline uint64_t num_min(uint64_t a, uint64_t b)
+{
+	return a < b ? a : b;
+}
+
+static inline uint64_t num_max(uint64_t a, uint64_t b)
+{
+	return a > b ? a : b;
+}
+
+/*
+ * A whole decimal number without sign, space or rest, min..max.
+ * Errors (class usage) name @what and the range: "--memory: '12x' is not a number".
+ */
+MUST_CHECK int num_parse_u64(const char *what, const char *text, uint64_t min, uint64_t max,
+			     uint64_t *ret, struct error *err);
