@@ -149,19 +149,16 @@ static enum front judge_front(const struct frame_decoder *d, struct frame_header
 	return FRONT_FRAME;
 }
 
-/* Makes the storage fit the @size bytes that the frame in front needs. */
+/* Makes the storage fit the @size bytes of the frame in front; feed moves it there when it runs out. */
 static bool reserve(struct frame_decoder *d, size_t size)
 {
-	if (size > d->capacity) {
-		move_to_front(d);
-		uint8_t *storage = d->grow ? d->grow(d->ctx, d->storage, size) : NULL;
-		if (!storage)
-			return false;
-		d->storage = storage;
-		d->capacity = size;
-	}
-	if (size > d->capacity - d->begin)
-		move_to_front(d);
+	if (size <= d->capacity)
+		return true;
+	uint8_t *storage = d->grow ? d->grow(d->ctx, d->storage, size) : NULL;
+	if (!storage)
+		return false;
+	d->storage = storage;
+	d->capacity = size;
 	return true;
 }
 
