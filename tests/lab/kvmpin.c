@@ -1,10 +1,11 @@
 /*
  * kvmpin: keeps one idle VM open in the lab's host for as long as that host lives.
  *
- * Why: QEMU's multi-threaded software CPU (7.2) can execute a half-patched instruction when the kernel patches code that
- * another CPU runs, and the kernel dies with "Oops: int3". KVM flips static keys when the first VM appears and when the
- * last one goes: for local APICs that are disabled by hardware or by software, and for its preempt notifiers. With one
- * APIC of each kind held here the keys are on before a test starts, and stay on.
+ * Why: QEMU's multi-threaded software CPU (7.2) can execute a half-patched instruction when the
+ * kernel patches code that another CPU runs, and the kernel dies with "Oops: int3". KVM flips
+ * static keys when the first VM appears and when the last one goes: for local APICs that are
+ * disabled by hardware or by software, and for its preempt notifiers. With one APIC of each kind
+ * held here the keys are on before a test starts, and stay on.
  */
 #include <fcntl.h>
 #include <linux/kvm.h>
@@ -50,7 +51,7 @@ int main(void)
 		return fail("kvmpin: fork");
 	if (child > 0)
 		return 0; /* the descriptors live on in the child */
-	(void)setsid();	  /* cannot fail: a fresh child leads no group */
+	(void)setsid();   /* cannot fail: a fresh child leads no group */
 	for (;;)
 		pause();
 }
