@@ -270,7 +270,7 @@ static void test_cancelled_reads_end_once_with_result_or_ecanceled(void **state)
 	close(fd);
 }
 
-#define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+#define TEST(fn)      cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 #define TEST_TINY(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup_tiny, fixture_teardown)
 
 int main(int argc, char **argv)

@@ -382,9 +382,8 @@ int main(int argc, char **argv)
 		TEST(test_cancel_from_own_event_ends_it),
 		TEST(test_rearm_in_final_callback_survives_the_old_cancel),
 		TEST(test_polls_beyond_the_completion_queue_go_on_unseen),
-		cmocka_unit_test_setup_teardown(
-			test_polls_beyond_the_completion_queue_go_on_unseen, fixture_setup_tiny,
-			fixture_teardown),
+		cmocka_unit_test_setup_teardown(test_polls_beyond_the_completion_queue_go_on_unseen,
+						fixture_setup_tiny, fixture_teardown),
 	};
 
 	return fixture_main(argc, argv, "reactor polls", tests, ARRAY_SIZE(tests));

@@ -70,8 +70,8 @@ static void test_messages_of_four_threads_arrive_in_order_on_the_owner(void **st
 
 	for (int i = 0; i < N_THREADS; i++) {
 		senders[i] = (struct sender){ .box = &box, .idx = i };
-		assert_int_equal(
-			pthread_create(&senders[i].thread, NULL, send_notes, &senders[i]), 0);
+		assert_int_equal(pthread_create(&senders[i].thread, NULL, send_notes, &senders[i]),
+				 0);
 	}
 	uint64_t end_ns = clock_now_ns() + 60 * NS_PER_S;
 	while (box.n_received < N_THREADS * N_MESSAGES && clock_now_ns() < end_ns)
