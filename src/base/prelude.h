@@ -4,6 +4,8 @@
  */
 #pragma once
 
+#ifndef __ASSEMBLER__ /* assembly files are force-fed this as well */
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
@@ -51,3 +53,5 @@
 		*take_p_ = NULL;                                                                   \
 		take_p_value_;                                                                     \
 	})
+
+#endif

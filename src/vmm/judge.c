@@ -123,8 +123,11 @@ void judge_exit(struct judge *j, const struct frame_exit *exit)
 
 void judge_init_error(struct judge *j, const uint8_t *text, size_t n)
 {
-	if (!j->init_error[0])
-		(void)snprintf(j->init_error, sizeof(j->init_error), "%.*s", (int)num_min(n, 400), (const char *)text);
+	if (j->init_error[0])
+		return;
+	n = num_min(n, sizeof(j->init_error) - 1);
+	memcpy(j->init_error, text, n);
+	j->init_error[n] = 0;
 }
 
 static enum outcome set_why(char why[static JUDGE_TEXT_MAX], enum outcome outcome, const char *first, const char *rest)

@@ -69,12 +69,14 @@ kvm_probe_\name:
 	done
 
 	probe int3
+	lgdt AT(gdt_pointer)
 	lidt AT(idt_pointer)
 	int3
 	done
 
 	/* The local APIC's timer, one shot of 10,000 ticks (KVM: 1 ns each), awaited by a bounded loop. */
 	probe timer
+	lgdt AT(gdt_pointer)
 	lidt AT(idt_pointer)
 	mov $0xfee00000, %rsi
 	movl $0x1ff, 0xf0(%rsi)
@@ -111,10 +113,10 @@ kvm_probe_\name:
 	orq $4, (%rax)
 	mov %cr3, %rax
 	mov %rax, %cr3
-	pushq $0x1b
+	pushq $0x23
 	pushq $AT(stack_end)
 	pushq $0x3002
-	pushq $0x23
+	pushq $0x2b
 	pushq $AT(\target)
 	iretq
 	.endm
@@ -126,7 +128,7 @@ user_loop:
 	jnz 1b
 	done
 
-	/* STAR: kernel 0x08/0x10, user from 0x10; LSTAR: syscall_entry; EFER.SCE. Answers with the CPL found there. */
+	/* STAR: kernel 0x10/0x18, user from 0x18; LSTAR: syscall_entry; EFER.SCE. Answers with the CPL found there. */
 	probe syscall
 	mov $0xc0000080, %ecx
 	rdmsr
@@ -134,7 +136,7 @@ user_loop:
 	wrmsr
 	mov $0xc0000081, %ecx
 	xor %eax, %eax
-	mov $0x00100008, %edx
+	mov $0x00180010, %edx
 	wrmsr
 	mov $0xc0000082, %ecx
 	mov $AT(syscall_entry), %eax
@@ -159,7 +161,8 @@ timer_handler:
 	done
 
 	.balign 16
-gdt:
+gdt: /* the selectors of the Linux boot protocol, 0x10 and 0x18, so that those in use stay valid; then user mode's */
+	.quad 0
 	.quad 0
 	.quad 0x00af9b000000ffff
 	.quad 0x00cf93000000ffff
@@ -173,7 +176,7 @@ gdt_pointer:
 	/* A gate's address is not known to the assembler in halves: 1 MiB + offset < 2 MiB, so bits 16..31 are 0x10. */
 	.macro gate handler
 	.word (\handler - kvm_probe_blob)
-	.word 0x08
+	.word 0x10
 	.word 0x8e00
 	.word (LOAD >> 16)
 	.quad 0
