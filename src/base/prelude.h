@@ -10,9 +10,11 @@
 #define _GNU_SOURCE 1
 #endif
 
+#ifndef __ASSEMBLER__ /* micro-guests have .S files */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#endif
 
 #define MUST_CHECK	   __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a)  __attribute__((format(printf, f, a)))
