@@ -25,8 +25,9 @@ enum {
 	PROBE_LOAD = 0x100000,
 	PROBE_PORT = 0xf4,
 	PROBE_MMIO = 0xd0000000, /* below 4 GiB, in the hole: nothing of the machine is there */
-	KERNEL_LOOP = 20000,
-	USER_LOOP = 1000000,
+	LOOP_MIN = 2000,
+	LOOP_MAX = 20000000,
+	LOOP_NS_MIN = 5000000,
 	TIMER_LOOP = 200000,
 	N_STORES = 64,
 	CANNOT_BE = -1,
@@ -185,15 +186,20 @@ static double per_us(uint64_t n, uint64_t ns)
 	return ns ? (double)n * 1000 / (double)ns : 0;
 }
 
-static void measure_speed(struct machine *m, struct kvm_probe *p)
+/*
+ * Millions of instructions per second of a probe that is one loop of two instructions. A slow machine shows itself with
+ * few; a fast one gets many, or entering and leaving the guest is all that would be measured.
+ */
+static double measure_loop(struct machine *m, const uint8_t *label)
 {
-	uint64_t begin = clock_now_ns();
-
-	if (run_probe(m, kvm_probe_loop, KERNEL_LOOP) == 1)
-		p->kernel_mips = per_us(2 * KERNEL_LOOP, clock_now_ns() - begin);
-	begin = clock_now_ns();
-	if (run_probe(m, kvm_probe_user_loop, USER_LOOP) == 1)
-		p->user_mips = per_us(2 * USER_LOOP, clock_now_ns() - begin);
+	for (uint64_t n = LOOP_MIN;; n *= 10) {
+		uint64_t begin = clock_now_ns();
+		if (run_probe(m, label, n) != 1)
+			return 0;
+		uint64_t took = clock_now_ns() - begin;
+		if (took >= LOOP_NS_MIN || n >= LOOP_MAX)
+			return per_us(2 * n, took);
+	}
 }
 
 /* Microseconds of one store by N_STORES of them; the cost of the run itself is that of an empty loop. */
@@ -264,7 +270,8 @@ int kvm_probe(struct kvm_probe *ret, struct error *err)
 
 	*ret = (struct kvm_probe){ 0 };
 	if (res == 0) {
-		measure_speed(&m, ret);
+		ret->kernel_mips = measure_loop(&m, kvm_probe_loop);
+		ret->user_mips = measure_loop(&m, kvm_probe_user_loop);
 		ret->timer_ok = run_probe(&m, kvm_probe_timer, TIMER_LOOP) == 1;
 		ret->syscall_ok = probe_syscall(&m);
 		res = measure_exits(&m, ret, err);

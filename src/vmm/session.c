@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "abi/frame.h"
 #include "abi/guest_config.h"
@@ -249,9 +250,20 @@ static void flush_tty_input(void *ctx)
 
 /* The end */
 
-static void finish_if_sent(struct session *s)
+/* The runner closes the link next; that it then exits must not cut the teardown short. */
+static void let_runner_go(struct session *s)
 {
-	if (s->verdict_sent && (s->runner_gone || !link_pending(s->link)))
+	if (s->verdict_sent && !link_pending(s->link))
+		(void)prctl(PR_SET_PDEATHSIG, 0);
+}
+
+/*
+ * The runner closes the link when it has the verdict. Waiting for that keeps the teardown, which is milliseconds of
+ * kernel work, from delaying it.
+ */
+static void finish_if_taken(struct session *s)
+{
+	if (s->verdict_sent && s->runner_gone)
 		reactor_stop(s->reactor, 0);
 }
 
@@ -316,7 +328,8 @@ static void send_outcome(struct session *s, const struct frame_outcome *outcome,
 {
 	link_send2(s->link, FRAME_VM_OUTCOME, outcome, sizeof(*outcome), why, strlen(why));
 	s->verdict_sent = true;
-	finish_if_sent(s);
+	let_runner_go(s);
+	finish_if_taken(s);
 }
 
 /* The verdict is due when the VM ended and its last frames have come through. */
@@ -392,16 +405,22 @@ static void on_link_frame(void *ctx, const struct frame *f)
 	}
 }
 
+/* Port 1 goes on where it was stopped; the verdict may be due when that was the last of it. */
+static void resume_frames(struct session *s)
+{
+	if (!s->frames_stalled || !s->vm)
+		return;
+	s->frames_stalled = false;
+	virtio_console_resume(vm_console(s->vm), CONSOLE_PORT_FRAMES);
+	judge_if_drained(s);
+}
+
 static void on_link_writable(void *ctx)
 {
 	struct session *s = ctx;
 
-	if (s->frames_stalled && s->vm) {
-		s->frames_stalled = false;
-		virtio_console_resume(vm_console(s->vm), CONSOLE_PORT_FRAMES);
-		judge_if_drained(s);
-	}
-	finish_if_sent(s);
+	resume_frames(s);
+	let_runner_go(s);
 }
 
 static void on_link_closed(void *ctx, int err)
@@ -411,7 +430,8 @@ static void on_link_closed(void *ctx, int err)
 	/* Nobody is left to tell: end the VM and go. */
 	s->runner_gone = true;
 	stop_vm(s, JUDGE_INTERRUPTED);
-	on_link_writable(s);
+	resume_frames(s);
+	finish_if_taken(s);
 }
 
 static const struct link_ops link_callbacks = { on_link_frame, on_link_writable, on_link_closed };
