@@ -67,7 +67,9 @@ static int send_result(long kib)
 		struct cmsghdr align;
 	} control = { 0 };
 	struct iovec iov = { &type, sizeof(type) };
-	struct msghdr msg = { .msg_iov = &iov, .msg_iovlen = 1, .msg_control = control.buf,
+	struct msghdr msg = { .msg_iov = &iov,
+			      .msg_iovlen = 1,
+			      .msg_control = control.buf,
 			      .msg_controllen = sizeof(control.buf) };
 
 	if (!env || fd < 0)
@@ -127,7 +129,8 @@ static int leave_orphans(long n)
 static int die(const char *how)
 {
 	if (strcmp(how, "segv") == 0)
-		*(volatile int *)(uintptr_t)strlen(how) = 1; /* not a constant: the compiler must not see it coming */
+		*(volatile int *)(uintptr_t)strlen(how) =
+		    1; /* not a constant: the compiler must not see it coming */
 	else if (strcmp(how, "abort") == 0)
 		abort();
 	else
@@ -145,7 +148,8 @@ int main(int argc, char **argv)
 		return serve(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "orphans") == 0)
 		return leave_orphans(atol(argv[2]));
-	if (argc == 2 && (!strcmp(argv[1], "segv") || !strcmp(argv[1], "abort") || !strcmp(argv[1], "assert")))
+	if (argc == 2 &&
+	    (!strcmp(argv[1], "segv") || !strcmp(argv[1], "abort") || !strcmp(argv[1], "assert")))
 		return die(argv[1]);
 	fputs("guest_tool: wrong arguments\n", stderr);
 	return 64;
