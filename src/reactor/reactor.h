@@ -20,7 +20,7 @@
  *  3. exactly one final callback (more == false) per arm; a poll also delivers any number with
  *     more == true before it;
  *  4. a poll that the kernel ended without an error or a cancel is re-armed unseen by its owner;
- *  5. arming never fails: on a full queue the reactor submits;
+ *  5. arming never fails: what a full queue has no room for goes with the next turn, at once;
  *  6. iovec and time are copied into the op and live there until the final callback; the buffers
  *     stay the owner's;
  *  7. timers end with 0 or -ECANCELED;
