@@ -156,8 +156,7 @@ void reactor_fallocate(struct reactor *r, struct reactor_op *op, int fd, int mod
  */
 void reactor_timer(struct reactor *r, struct reactor_op *op, uint64_t deadline_ns, reactor_fn fn);
 
-/* Requests the end of an ARMED op; on a CANCELLING op it does nothing; on an IDLE op it is a bug.
- */
+/* Requests the end of an ARMED op; does nothing to a CANCELLING one; an IDLE one is a bug. */
 void reactor_cancel(struct reactor *r, struct reactor_op *op);
 
 static inline bool reactor_op_is_idle(const struct reactor_op *op)

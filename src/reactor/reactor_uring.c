@@ -26,7 +26,6 @@
  */
 #include <errno.h>
 #include <liburing.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -195,8 +194,7 @@ static void uring_deliver(struct backend *b)
 		struct reactor_op *op = io_uring_cqe_get_data(cqe);
 		int res = cqe->res;
 		bool more = cqe->flags & IORING_CQE_F_MORE;
-		/* Given back before the callback, so that its room is free again as early as can
-		 * be. */
+		/* Before the callback: its room is free again as early as can be. */
 		io_uring_cqe_seen(&u->ring, cqe);
 		if (op)
 			on_completion(u, op, res, more);
@@ -245,8 +243,7 @@ static int refused(int code, struct error *err)
 /* The best ring this kernel has. Probed, not derived from a version: distributions backport. */
 static int setup_ring(unsigned entries, struct io_uring *ring, struct error *err)
 {
-	/* DEFER_TASKRUN (6.1): completions are worked off in our wait only, not by interrupting
-	 * callbacks. */
+	/* DEFER_TASKRUN (6.1): completions are worked off in our wait, never amid callbacks. */
 	static const unsigned flags[] = {
 		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
