@@ -270,6 +270,71 @@ static void test_cancelled_reads_end_once_with_result_or_ecanceled(void **state)
 	close(fd);
 }
 
+/* Reads that end in one turn: each callback cancels the next, whose result is there already. */
+struct link {
+	struct probe probe;
+	struct link *next;
+};
+
+static void on_link(struct reactor_op *op, int res, bool more)
+{
+	struct link *link = container_of(op, struct link, probe.op);
+
+	on_probe(op, res, more);
+	if (link->next && link->next->probe.op.state == REACTOR_OP_ARMED)
+		reactor_cancel(op->reactor, &link->next->probe.op);
+}
+
+static void test_cancel_of_a_read_done_in_the_same_turn_ends_it_once(void **state)
+{
+	enum { N_LINKS = 50 };
+	struct reactor *r = ((struct fixture *)*state)->r;
+	struct link links[N_LINKS] = { 0 };
+	uint8_t bytes[N_LINKS];
+	int fd = make_file(N_LINKS);
+
+	for (int i = 0; i < N_LINKS; i++) {
+		struct iovec iov = { &bytes[i], 1 };
+		links[i].next = i + 1 < N_LINKS ? &links[i + 1] : NULL;
+		reactor_readv(r, &links[i].probe.op, fd, &iov, 1, (uint64_t)i, on_link);
+	}
+	for (int i = 0; i < N_LINKS; i++)
+		turns_until(r, &links[i].probe.n_finals, 1);
+	reactor_turn(r, 0);
+	for (int i = 0; i < N_LINKS; i++) {
+		assert_int_equal(links[i].probe.n_finals, 1);
+		assert_true(links[i].probe.res == 1 || links[i].probe.res == -ECANCELED);
+	}
+	close(fd);
+}
+
+/* Long enough to be under way when the cancel comes. */
+static void test_cancel_of_a_read_under_way_ends_with_its_result(void **state)
+{
+	enum { N_BYTES = 32 << 20, N_TRIES = 50 };
+	struct reactor *r = ((struct fixture *)*state)->r;
+	struct probe p = { 0 };
+	struct iovec iov = { malloc(N_BYTES), N_BYTES };
+	int n_natural = 0;
+	int fd = make_file(0);
+
+	assert_non_null(iov.iov_base);
+	assert_int_equal(ftruncate(fd, N_BYTES), 0);
+	for (int i = 0; i < N_TRIES && n_natural < 3; i++) {
+		reactor_readv(r, &p.op, fd, &iov, 1, 0, on_probe);
+		reactor_turn(r, 0);
+		usleep((useconds_t)i * 100);
+		if (!reactor_op_is_idle(&p.op))
+			finish_probe(r, &p);
+		assert_int_equal(p.n_finals, i + 1);
+		assert_true(p.res == -ECANCELED || p.res > 0);
+		n_natural += p.res > 0;
+	}
+	assert_true(n_natural > 0);
+	free(iov.iov_base);
+	close(fd);
+}
+
 #define TEST(fn)      cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 #define TEST_TINY(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup_tiny, fixture_teardown)
 
@@ -289,6 +354,8 @@ int main(int argc, char **argv)
 		TEST(test_ten_thousand_reads_in_a_turn_all_end),
 		TEST_TINY(test_ten_thousand_reads_in_a_turn_all_end),
 		TEST(test_cancelled_reads_end_once_with_result_or_ecanceled),
+		TEST(test_cancel_of_a_read_done_in_the_same_turn_ends_it_once),
+		TEST(test_cancel_of_a_read_under_way_ends_with_its_result),
 		TEST_TINY(test_cancelled_reads_end_once_with_result_or_ecanceled),
 	};
 

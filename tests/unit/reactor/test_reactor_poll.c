@@ -360,6 +360,24 @@ static void test_polls_beyond_the_completion_queue_go_on_unseen(void **state)
 	free(polls);
 }
 
+/* One submission entry, so a turn for each poll: none of them may sleep while others wait for it.
+ */
+static void test_polls_beyond_the_submission_queue_are_armed_without_delay(void **state)
+{
+	enum { N_POLLS = 50 };
+	struct reactor *r = ((struct fixture *)*state)->r;
+	struct probe polls[N_POLLS] = { 0 };
+	int idle = make_eventfd(0), ready = make_eventfd(1);
+
+	for (int i = 0; i < N_POLLS; i++)
+		reactor_poll(r, &polls[i].op, i + 1 < N_POLLS ? idle : ready, POLLIN, on_probe);
+	turns_until(r, &polls[N_POLLS - 1].n_events, 1);
+	for (int i = 0; i < N_POLLS; i++)
+		finish_probe(r, &polls[i]);
+	close(idle);
+	close(ready);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
 
 int main(int argc, char **argv)
@@ -381,6 +399,9 @@ int main(int argc, char **argv)
 		TEST(test_cancel_from_callback_of_the_same_turn_ends_the_other_silently),
 		TEST(test_cancel_from_own_event_ends_it),
 		TEST(test_rearm_in_final_callback_survives_the_old_cancel),
+		cmocka_unit_test_setup_teardown(
+		    test_polls_beyond_the_submission_queue_are_armed_without_delay,
+		    fixture_setup_tiny, fixture_teardown),
 		TEST(test_polls_beyond_the_completion_queue_go_on_unseen),
 		cmocka_unit_test_setup_teardown(test_polls_beyond_the_completion_queue_go_on_unseen,
 						fixture_setup_tiny, fixture_teardown),

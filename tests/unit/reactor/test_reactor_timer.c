@@ -72,6 +72,35 @@ static void test_timer_rearmed_in_the_past_fires_once_a_turn(void **state)
 	}
 }
 
+struct late {
+	struct probe poll;
+	struct probe timer;
+};
+
+static void on_arm_past_timer(struct reactor_op *op, int res, bool more)
+{
+	struct late *late = container_of(op, struct late, poll.op);
+
+	on_probe(op, res, more);
+	if (more)
+		reactor_timer(op->reactor, &late->timer.op, 0, on_probe);
+}
+
+static void test_timer_armed_in_the_past_by_a_callback_waits_for_the_next_turn(void **state)
+{
+	struct reactor *r = ((struct fixture *)*state)->r;
+	struct late late = { 0 };
+	int fd = make_eventfd(1);
+
+	reactor_poll(r, &late.poll.op, fd, POLLIN, on_arm_past_timer);
+	turns_until(r, &late.poll.n_events, 1);
+	assert_int_equal(late.timer.n_finals, 0);
+	reactor_turn(r, UINT64_MAX);
+	assert_int_equal(late.timer.n_finals, 1);
+	finish_probe(r, &late.poll);
+	close(fd);
+}
+
 static void test_turn_ends_at_its_limit_before_the_timer(void **state)
 {
 	struct reactor *r = ((struct fixture *)*state)->r;
@@ -176,6 +205,7 @@ int main(int argc, char **argv)
 		TEST(test_timer_is_never_early),
 		TEST(test_timer_in_the_past_fires_in_the_next_turn),
 		TEST(test_timer_rearmed_in_the_past_fires_once_a_turn),
+		TEST(test_timer_armed_in_the_past_by_a_callback_waits_for_the_next_turn),
 		TEST(test_turn_ends_at_its_limit_before_the_timer),
 		TEST(test_timer_at_the_end_of_time_waits_and_can_be_cancelled),
 		TEST(test_cancelled_timer_ends_in_a_turn_that_does_not_wait),
