@@ -117,6 +117,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap;
 
+	ASSERT(fmt); /* else gcc's sanitizer build warns of a path where it is NULL */
 	va_start(ap, fmt);
 	int n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);

@@ -16,7 +16,7 @@ mapfile -t builds < <(find "${folders[@]}" -name meson.build | sort)
 status=0
 for file in "${builds[@]}"; do
 	first=$(head -n 1 "$file")
-	if [[ $first != '# '* ]] || ((${#first} < 30)); then
+	if [[ $first != '# '* ]] || ((${#first} < 24)); then
 		echo "$file:1: does not begin with a comment on the folder's purpose (have: '$first')"
 		status=1
 	fi

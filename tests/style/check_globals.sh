@@ -37,6 +37,7 @@ awk -v allowed="$allowed" '
 		sub(/^.* /, "", section)
 		name = half[2]
 		sub(/^[0-9a-f]+ +(\.hidden +)?/, "", name)
+		sub(/\.[0-9]+$/, "", name)
 		mutable = section ~ /^\.(data|bss|tdata|tbss)(\.|$)/ && section !~ /^\.data\.rel\.ro/ || section == "*COM*"
 		if (mutable && !((library, file, name) in may)) {
 			printf "%s(%s): %s in %s is mutable and not in globals.txt\n", library, file, name, section
