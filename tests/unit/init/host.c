@@ -62,13 +62,14 @@ static void on_frame(struct host *h, const struct frame *f)
 	}
 }
 
-bool host_pump(struct host *h)
+/* 1: took something, 0: nothing there, -1: the stream has ended. */
+static int take(struct host *h)
 {
 	uint8_t bytes[32 * 1024];
 	ssize_t n = read(h->fd, bytes, sizeof(bytes));
 
-	if (n < 0)
-		return errno == EAGAIN;
+	if (n <= 0)
+		return n < 0 && errno == EAGAIN ? 0 : -1;
 	for (size_t done = 0; done < (size_t)n;) {
 		struct frame f;
 		done += frame_decoder_feed(&h->decoder, bytes + done, (size_t)n - done);
@@ -77,7 +78,17 @@ bool host_pump(struct host *h)
 	}
 	assert_int_equal(h->decoder.n_dropped_bytes, 0);
 	assert_int_equal(h->decoder.n_lost, 0);
-	return n > 0;
+	return 1;
+}
+
+bool host_pump(struct host *h)
+{
+	int res;
+
+	do {
+		res = take(h);
+	} while (res > 0);
+	return res == 0;
 }
 
 const char *host_text(const struct host *h, uint16_t type)

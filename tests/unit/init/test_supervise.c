@@ -58,10 +58,11 @@ static NORETURN void init_process(int port_fd, const struct config *config, cons
 	else
 		outlet_say(&outlet, "%s", f.text);
 	supervisor_run(&s);
+	/* Whatever child ended meanwhile has been reaped: none is left as a zombie. */
+	bool has_zombie = waitpid(-1, NULL, WNOHANG) > 0;
 	supervisor_fini(&s);
 	outlet_fini(&outlet);
-	/* All children of the command have been reaped: none is left as a zombie. */
-	_exit(waitpid(-1, NULL, WNOHANG) > 0 ? 2 : 0);
+	_exit(has_zombie ? 2 : 0);
 }
 
 static void start(struct run *r, const struct config *config)
@@ -185,14 +186,14 @@ static void test_run_crash_without_core_is_told_by_signal(void **state)
 
 static void test_run_missing_program_is_not_found(void **state)
 {
-	char *argv[] = { (char[]){ "/nonexistent/program" }, NULL };
+	char *argv[] = { (char[]){ "/proc/none/program" }, NULL };
 	struct run r;
 
 	(void)state;
 	start_argv(&r, argv, false);
 	play(&r, NULL);
 	assert_exit(&r, EXIT_NOT_FOUND, ENOENT);
-	assert_non_null(strstr(host_text(&r.host, FRAME_STDERR), "/nonexistent/program"));
+	assert_non_null(strstr(host_text(&r.host, FRAME_STDERR), "/proc/none/program"));
 	finish(&r);
 }
 
@@ -217,7 +218,7 @@ static void test_run_missing_folder_is_init_failure(void **state)
 		.argv = argv,
 		.envp = none,
 		.modules = none,
-		.cwd = (char[]){ "/nonexistent" },
+		.cwd = (char[]){ "/proc/none" },
 	};
 	struct run r;
 
@@ -225,7 +226,7 @@ static void test_run_missing_folder_is_init_failure(void **state)
 	start(&r, &config);
 	play(&r, NULL);
 	assert_exit(&r, EXIT_INIT, ENOENT);
-	assert_non_null(strstr(host_text(&r.host, FRAME_STDERR), "folder '/nonexistent'"));
+	assert_non_null(strstr(host_text(&r.host, FRAME_STDERR), "folder '/proc/none'"));
 	finish(&r);
 }
 
