@@ -78,21 +78,21 @@ bool relay_is_drained(const struct relay *r)
 	return r->port_fd < 0 || r->is_port_away || is_empty(&r->to_port);
 }
 
+/* -1: not there, or not listening yet. */
 static int connect_unix(const char *path)
 {
 	struct sockaddr_un address = { .sun_family = AF_UNIX };
 	size_t n = strlen(path);
 
 	if (n >= sizeof(address.sun_path))
-		return -ENAMETOOLONG;
+		return -1;
 	memcpy(address.sun_path, path, n);
 	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0);
 	if (fd < 0)
-		return -errno;
+		return -1;
 	if (connect(fd, (const struct sockaddr *)&address, sizeof(address)) < 0) {
-		int res = -errno;
 		close(fd);
-		return res;
+		return -1;
 	}
 	return fd;
 }
