@@ -10,6 +10,9 @@
 
 enum { CONTROL_IN = 2, CONTROL_OUT = 3 };
 
+static_assert(FAKE_CONTROL_PORT_ADD == VIRTIO_CONSOLE_PORT_ADD, "5.3.6.2");
+static_assert(FAKE_CONTROL_PORT_NAME == VIRTIO_CONSOLE_PORT_NAME, "5.3.6.2");
+
 uint32_t fake_console_input_queue(unsigned port)
 {
 	return port == 0 ? 0 : 2 + 2 * port;
@@ -43,14 +46,20 @@ static unsigned fill(struct fake_console *c, uint32_t q_idx, unsigned n)
 	return done;
 }
 
-void fake_console_start(struct fake_console *c, const struct guest_mem *mem,
-			struct io_region *region, gpa_t arena, uint64_t features)
+void fake_console_start_bare(struct fake_console *c, const struct guest_mem *mem,
+			     struct io_region *region, gpa_t arena, uint64_t features)
 {
 	*c = (struct fake_console){ 0 };
 	fake_driver_init(&c->driver, mem, region, arena);
 	fake_driver_start(&c->driver,
 			  features | 1u << VIRTIO_CONSOLE_F_MULTIPORT | 1u << VIRTIO_CONSOLE_F_SIZE,
 			  FAKE_CONSOLE_QUEUES, FAKE_CONSOLE_QUEUE_SIZE);
+}
+
+void fake_console_start(struct fake_console *c, const struct guest_mem *mem,
+			struct io_region *region, gpa_t arena, uint64_t features)
+{
+	fake_console_start_bare(c, mem, region, arena, features);
 	(void)fill(c, CONTROL_IN, FAKE_CONSOLE_QUEUE_SIZE);
 	fake_console_control(c, VIRTIO_CONSOLE_BAD_ID, VIRTIO_CONSOLE_DEVICE_READY, 1);
 }
@@ -84,7 +93,7 @@ static void on_message(struct fake_console *c, const uint8_t *msg, uint32_t len)
 	struct fake_console_port *p = &c->ports[h.id];
 	switch (h.event) {
 	case VIRTIO_CONSOLE_PORT_ADD:
-		p->is_added = true;
+		p->n_adds++;
 		(void)fill(c, fake_console_input_queue(h.id), FAKE_CONSOLE_QUEUE_SIZE);
 		fake_console_control(c, h.id, VIRTIO_CONSOLE_PORT_READY, 1);
 		break;
@@ -140,6 +149,11 @@ unsigned fake_console_service(struct fake_console *c)
 void fake_console_open(struct fake_console *c, unsigned port, bool open)
 {
 	fake_console_control(c, port, VIRTIO_CONSOLE_PORT_OPEN, open);
+}
+
+unsigned fake_console_fill_control(struct fake_console *c, unsigned n)
+{
+	return fill(c, CONTROL_IN, n);
 }
 
 unsigned fake_console_fill(struct fake_console *c, unsigned port, unsigned n)

@@ -14,8 +14,20 @@ enum {
 	FAKE_CONSOLE_WRITE_MAX = 32 * 1024,
 };
 
+/* VIRTIO 1.2, 5.3.6.2: events of control messages (the kernel's header cannot be included beside virtio_console.h). */
+enum {
+	FAKE_CONTROL_DEVICE_READY = 0,
+	FAKE_CONTROL_PORT_ADD = 1,
+	FAKE_CONTROL_PORT_READY = 3,
+	FAKE_CONTROL_CONSOLE_PORT = 4,
+	FAKE_CONTROL_RESIZE = 5,
+	FAKE_CONTROL_PORT_OPEN = 6,
+	FAKE_CONTROL_PORT_NAME = 7,
+};
+
 struct fake_console_port {
-	bool is_added, is_console, is_host_open;
+	uint32_t n_adds;
+	bool is_console, is_host_open;
 	char name[64];
 	uint16_t rows, cols;
 	uint32_t n_resizes;
@@ -31,6 +43,9 @@ struct fake_console {
 uint32_t fake_console_input_queue(unsigned port);
 uint32_t fake_console_output_queue(unsigned port);
 
+/* Sets up the driver only: no receive buffers, no DEVICE_READY. */
+void fake_console_start_bare(struct fake_console *c, const struct guest_mem *mem, struct io_region *region,
+			     gpa_t arena, uint64_t features);
 /* Features as Linux takes them, queues, control receive buffers, DRIVER_OK, DEVICE_READY. */
 void fake_console_start(struct fake_console *c, const struct guest_mem *mem, struct io_region *region,
 			gpa_t arena, uint64_t features);
@@ -38,6 +53,8 @@ void fake_console_control(struct fake_console *c, uint32_t id, uint16_t event, u
 /* Takes control messages: fills ports[], answers PORT_ADD as Linux does (buffers, then PORT_READY). Returns how many. */
 unsigned fake_console_service(struct fake_console *c);
 void fake_console_open(struct fake_console *c, unsigned port, bool open);
+/* Posts up to @n control receive buffers. */
+unsigned fake_console_fill_control(struct fake_console *c, unsigned n);
 /* Posts up to @n page-sized receive buffers; returns how many fit. */
 unsigned fake_console_fill(struct fake_console *c, unsigned port, unsigned n);
 /* Queues @n bytes (at most FAKE_CONSOLE_WRITE_MAX) and kicks. False when all buffers are in use. */

@@ -220,7 +220,7 @@ bool fake_driver_kick(struct fake_driver *d, uint32_t q_idx)
 		ssize_t n = write(d->doorbell_fd, &one, sizeof(one));
 
 		ASSERT(n == sizeof(one));
-	} else {
+	} else if (d->region) {
 		fake_driver_write(d, VIRTIO_MMIO_QUEUE_NOTIFY, q_idx);
 	}
 	return true;
