@@ -148,10 +148,10 @@ static const struct feature_word feature_words[] = {
 };
 
 /* As the names are stored: lower case, '_'. */
-static char fold(char c)
+static int fold(char c)
 {
 	if (c >= 'A' && c <= 'Z')
-		return (char)(c - 'A' + 'a');
+		return c - 'A' + 'a';
 	return c == '-' ? '_' : c;
 }
 

@@ -78,6 +78,7 @@ static void test_rsdp_both_checksums_hold(void **state)
 	assert_int_equal(sum(image.data, 36), 0);
 	assert_int_equal(number(image.data, 15, 1), 2);
 	assert_int_equal(number(xsdt_of(&image), 4, 4), 36 + 2 * 8);
+	assert_int_equal(number(xsdt_of(&image), 8, 1), 1);
 	buf_fini(&image);
 }
 
