@@ -91,9 +91,9 @@ MUST_CHECK int arch_boot_write(const struct guest_mem *mem, const struct arch_bo
 MUST_CHECK int arch_vcpu_init(int vcpu_fd, uint32_t cpu, const struct arch_boot *boot,
 			      struct error *err);
 /*
- * Highest guest-physical address where an initrd of @len may start, page-aligned, for the given
- * RAM; -ENOMEM (class usage) when kernel end @kernel_end and initrd do not fit: both sizes and the
- * memory needed are named.
+ * Highest page-aligned guest-physical address where an initrd of @len fits: below 3 GiB where there
+ * is room, else above 4 GiB. -ENOMEM (class usage) when kernel end @kernel_end and initrd do not
+ * fit: both sizes and the memory needed are named.
  */
 MUST_CHECK int arch_initrd_place(uint64_t ram_bytes, uint64_t kernel_end, uint64_t len, gpa_t *ret,
 				 struct error *err);

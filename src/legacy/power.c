@@ -32,7 +32,7 @@ static uint8_t byte_of(uint64_t value, unsigned i)
 	return (uint8_t)(value >> (8 * i));
 }
 
-static uint64_t i8042_read(struct io_region *region, uint64_t off, unsigned size)
+static uint64_t i8042_read(struct io_region *region UNUSED, uint64_t off, unsigned size)
 {
 	uint64_t v = 0;
 
@@ -55,7 +55,8 @@ static void i8042_write(struct io_region *region, uint64_t off, unsigned size, u
 }
 
 /* The wake status bit stays clear: there is no sleep state to wake from. */
-static uint64_t acpi_read(struct io_region *region, uint64_t off, unsigned size)
+static uint64_t acpi_read(struct io_region *region UNUSED, uint64_t off UNUSED,
+			  unsigned size UNUSED)
 {
 	return 0;
 }

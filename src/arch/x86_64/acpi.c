@@ -181,7 +181,7 @@ static size_t add_dsdt(struct buf *b, const struct arch_boot *boot)
 	size_t table = table_begin(b, "DSDT", DSDT_REVISION);
 
 	add_s5(&a);
-	aml_begin_scope(&a, "\\_SB_");
+	aml_begin_scope(&a, "_SB_");
 	add_com(&a, 1, &arch_machine.com1);
 	add_com(&a, 2, &arch_machine.com2);
 	if (boot->console)

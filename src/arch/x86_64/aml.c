@@ -44,8 +44,8 @@ static void put_number(struct aml *a, uint64_t v, size_t n)
 
 static void put_name(struct aml *a, const char *name)
 {
-	ASSERT(strlen(name) == NAME_LEN || (name[0] == '\\' && strlen(name) == NAME_LEN + 1));
-	buf_append(&a->out, name, strlen(name));
+	ASSERT(strlen(name) == NAME_LEN);
+	buf_append(&a->out, name, NAME_LEN);
 }
 
 static void put_int(struct aml *a, uint64_t v)

@@ -17,8 +17,7 @@ struct aml {
 
 void aml_fini(struct aml *a);
 
-/* @name: four characters, for a scope with a leading backslash ("\\_SB_"). Each begin has its
- * aml_end. */
+/* @name: four characters everywhere, as stored ("_SB_"). Each begin has its aml_end. */
 void aml_begin_scope(struct aml *a, const char *name);
 void aml_begin_device(struct aml *a, const char *name);
 void aml_end(struct aml *a);

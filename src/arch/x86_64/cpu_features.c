@@ -3,7 +3,6 @@
  * features by the names of their KVM_FEATURE_ constants. '-' and '_' are the same.
  */
 #include <assert.h>
-#include <ctype.h>
 #include <errno.h>
 #include <string.h>
 
@@ -148,39 +147,45 @@ static const struct feature_word feature_words[] = {
 	    "migration_control", [24] = "clocksource_stable" } },
 };
 
-/* Names compare without case, '-' as '_'. */
+/* As the names are stored: lower case, '_'. */
+static int fold(char c)
+{
+	if (c >= 'A' && c <= 'Z')
+		return c - 'A' + 'a';
+	return c == '-' ? '_' : c;
+}
+
 static bool names_match(const char *name, const char *text, size_t len)
 {
 	if (strlen(name) != len)
 		return false;
-	for (size_t i = 0; i < len; i++) {
-		int c = text[i] == '-' ? '_' : tolower((unsigned char)text[i]);
-
-		if (c != name[i])
+	for (size_t i = 0; i < len; i++)
+		if (fold(text[i]) != name[i])
 			return false;
-	}
 	return true;
 }
 
-static bool find_feature(const char *text, size_t len, const struct feature_word **ret_word,
-			 unsigned *ret_bit)
+/* The bit of that name, or -1. */
+static int find_bit(const struct feature_word *word, const char *text, size_t len)
+{
+	for (int bit = 0; bit < 32; bit++)
+		if (word->names[bit] && names_match(word->names[bit], text, len))
+			return bit;
+	return -1;
+}
+
+static const struct feature_word *find_feature(const char *text, size_t len, int *ret_bit)
 {
 	for (size_t w = 0; w < ARRAY_SIZE(feature_words); w++) {
-		for (unsigned bit = 0; bit < 32; bit++) {
-			const char *name = feature_words[w].names[bit];
-
-			if (name && names_match(name, text, len)) {
-				*ret_word = &feature_words[w];
-				*ret_bit = bit;
-				return true;
-			}
-		}
+		*ret_bit = find_bit(&feature_words[w], text, len);
+		if (*ret_bit >= 0)
+			return &feature_words[w];
 	}
-	return false;
+	return NULL;
 }
 
 /* One mask entry per register; there are fewer registers than entries. */
-static void mask_add(struct cpu_mask *mask, const struct feature_word *word, unsigned bit)
+static void mask_add(struct cpu_mask *mask, const struct feature_word *word, int bit)
 {
 	static_assert(ARRAY_SIZE(feature_words) <= ARRAY_SIZE(mask->leaf), "an entry per register");
 	size_t i = 0;
@@ -204,8 +209,7 @@ int arch_cpu_mask_parse(const char *text, struct cpu_mask *ret, struct error *er
 
 	for (;;) {
 		size_t n = strcspn(p, ",");
-		const struct feature_word *word;
-		unsigned bit;
+		int bit;
 
 		if (n < 2 || p[0] != '-')
 			return error_set_usage(err, -EINVAL,
@@ -213,7 +217,8 @@ int arch_cpu_mask_parse(const char *text, struct cpu_mask *ret, struct error *er
 					       "features can only be "
 					       "taken away",
 					       (int)n, p, text);
-		if (!find_feature(p + 1, n - 1, &word, &bit))
+		const struct feature_word *word = find_feature(p + 1, n - 1, &bit);
+		if (!word)
 			return error_set_usage(
 			    err, -EINVAL,
 			    "--cpu: '%.*s' is no known CPU feature (names as in /proc/cpuinfo)",

@@ -13,6 +13,7 @@
 #include <string.h>
 #include <sys/ioctl.h>
 
+#include "arch/x86_64/host_error.h"
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/num.h"
@@ -354,7 +355,7 @@ int arch_cpuid_new(int kvm_fd, const struct topology *t, const struct cpu_mask *
 	c->topology = *t;
 	c->table.n = CPUID_MAX_ENTRIES - CPUID_ROOM;
 	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &c->table) < 0)
-		return error_set(err, errno, "KVM_GET_SUPPORTED_CPUID");
+		return host_error_set(err, errno, "KVM_GET_SUPPORTED_CPUID");
 	struct cpuid_caps caps = {
 		.tsc_deadline = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
 	};
@@ -376,7 +377,8 @@ int arch_vcpu_set_cpuid(int vcpu_fd, const struct arch_cpuid *c, uint32_t cpu, s
 	struct cpuid_table table = c->table;
 
 	cpuid_adapt_cpu(&table, &c->topology, cpu);
-	if (ioctl(vcpu_fd, KVM_SET_CPUID2, &table) < 0)
-		return error_set(err, errno, "CPU %u: KVM_SET_CPUID2", cpu);
-	return 0;
+	if (ioctl(vcpu_fd, KVM_SET_CPUID2, &table) == 0)
+		return 0;
+	(void)host_error_set(err, errno, "KVM_SET_CPUID2");
+	return error_prefix(err, "CPU %u", cpu);
 }

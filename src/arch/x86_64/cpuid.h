@@ -38,8 +38,7 @@ enum cpuid_vendor cpuid_vendor(const struct cpuid_table *t);
 const struct kvm_cpuid_entry2 *cpuid_find(const struct cpuid_table *t, uint32_t leaf,
 					  uint32_t subleaf);
 
-/* What is the same on every CPU. Leaves room for nothing: at most CPUID_MAX_ENTRIES - CPUID_ROOM
- * entries before. */
+/* What is the same on every CPU. @t has at most CPUID_MAX_ENTRIES - CPUID_ROOM entries before. */
 void cpuid_adapt_vm(struct cpuid_table *t, const struct topology *topology, struct cpuid_caps caps);
 /* What is @cpu's own, on a table that cpuid_adapt_vm made. */
 void cpuid_adapt_cpu(struct cpuid_table *t, const struct topology *topology, uint32_t cpu);

@@ -24,7 +24,7 @@ const struct arch_machine arch_machine = {
  *case quiet                a character on a 16550 is a VM exit: a verbose boot costs seconds
  *	panic=-1             a panic resets at once instead of hanging until the timeout
  *	reboot=k             by the i8042 port, the shortest way out: no ACPI, no triple fault tried
- *before it pci=off              there is no PCI: its configuration ports are not probed
+ *before it pci=off              there is no PCI to look for
  *	random.trust_cpu=on  seeds the generator from RDRAND: no reader waits for entropy
  *	cryptomgr.notests    distribution kernels self-test every cipher at boot otherwise
  *

@@ -53,7 +53,7 @@ static void test_write_table_each_port_and_value_gives_its_event(void **state)
 		{ 0x600, 0x01, 1, 1, POWER_RESET },
 		{ 0x600, 0x00, 1, 0, POWER_RESET },
 		{ 0x601, 5 << 2 | 0x20, 1, 1, POWER_OFF },
-		{ 0x601, 5 << 2, 1, 0, POWER_OFF },	   /* without SLP_EN */
+		{ 0x601, 5 << 2, 1, 0, POWER_OFF },        /* without SLP_EN */
 		{ 0x601, 3 << 2 | 0x20, 1, 0, POWER_OFF }, /* another sleep state */
 		{ 0x602, 5 << 2 | 0x20, 1, 0, POWER_OFF }, /* the status register */
 		{ 0x600, (5 << 2 | 0x20) << 8, 2, 1, POWER_OFF },
@@ -78,7 +78,8 @@ static void test_i8042_status_input_buffer_is_empty(void **state)
 	assert_int_equal(in(&f, 0x64, 1) & 0x02, 0); /* what reboot=k waits for */
 }
 
-/* Linux reads data while the output buffer is full and calls the controller absent after 16 bytes. */
+/* Linux reads data while the output buffer is full and calls the controller absent after 16 bytes.
+ */
 static void test_i8042_flush_as_linux_does_it_finds_no_controller(void **state)
 {
 	struct fixture f;

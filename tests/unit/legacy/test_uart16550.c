@@ -37,7 +37,9 @@ static int setup(void **state)
 	struct fixture *f = xcalloc(1, sizeof(*f));
 	struct error err;
 
-	assert_int_equal(reactor_new(&(struct reactor_config){ .backend = REACTOR_EPOLL }, &f->reactor, &err), 0);
+	assert_int_equal(
+	    reactor_new(&(struct reactor_config){ .backend = REACTOR_EPOLL }, &f->reactor, &err),
+	    0);
 	f->irq_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
 	struct uart16550_config config = { .base = BASE,
 					   .name = "com1",
@@ -85,7 +87,8 @@ static uint64_t pulses(struct fixture *f)
 	return read(f->irq_fd, &n, sizeof(n)) == (ssize_t)sizeof(n) ? n : 0;
 }
 
-/* The steps of Linux' autoconfig() up to and including autoconfig_16550a() with all variants, but its delay. */
+/* The steps of Linux' autoconfig() up to and including autoconfig_16550a() with all variants, but
+ * its delay. */
 
 static void test_autoconfig_ier_test_register_is_there(void **state)
 {
@@ -175,7 +178,8 @@ static void test_autoconfig_fifo_size_is_16(void **state)
 	assert_int_equal(f->output.len, 0); /* loop mode sends nothing */
 }
 
-/* Linux' startup: is the THR interrupt raised again when it is enabled again? If not, it polls with a timer. */
+/* Linux' startup: is the THR interrupt raised again when it is enabled again? If not, it polls with
+ * a timer. */
 static void test_startup_thre_test_interrupt_is_reasserted(void **state)
 {
 	struct fixture *f = *state;
@@ -383,7 +387,8 @@ static void test_wide_access_is_one_byte_per_register(void **state)
 	struct fixture *f = *state;
 	uint64_t v;
 
-	assert_true(io_bus_write(&f->ports, BASE + UART_MSR, 2, 0x5AFF)); /* MSR ignores it, SCR keeps it */
+	assert_true(
+	    io_bus_write(&f->ports, BASE + UART_MSR, 2, 0x5AFF)); /* MSR ignores it, SCR keeps it */
 	assert_true(io_bus_read(&f->ports, BASE + UART_MSR, 2, &v));
 	assert_int_equal(v, 0x5A00 | UART_MSR_DCD | UART_MSR_DSR | UART_MSR_CTS);
 	assert_false(io_bus_read(&f->ports, BASE + UART_SCR, 2, &v)); /* beyond the window */
