@@ -10,7 +10,6 @@
 #include <limits.h>
 #include <lz4.h>
 #include <lzma.h>
-#include <stdlib.h>
 #include <string.h>
 #define ZLIB_CONST /* next_in points to const */
 #include <zlib.h>
@@ -216,11 +215,9 @@ static int unzstd(const uint8_t *in, size_t n, struct decompress_out *out, uint8
 /* Blocks of (length, data), each at most 8 MiB unpacked, up to the end of the input. */
 static int unlz4(const uint8_t *in, size_t n, struct decompress_out *out, struct error *err)
 {
-	CLEANUP(freep) uint8_t *block = malloc(LZ4_LEGACY_BLOCK);
+	CLEANUP(freep) uint8_t *block = xmalloc(LZ4_LEGACY_BLOCK);
 	size_t at = LZ4_LEGACY_MAGIC_LEN;
 
-	if (!block)
-		return no_memory(COMPRESSION_LZ4, err);
 	while (at < n) {
 		uint32_t len;
 
@@ -249,10 +246,8 @@ static int unlz4(const uint8_t *in, size_t n, struct decompress_out *out, struct
 int decompress(enum compression c, const uint8_t *in, size_t n, struct decompress_out *out,
 	       struct error *err)
 {
-	CLEANUP(freep) uint8_t *chunk = malloc(OUT_CHUNK);
+	CLEANUP(freep) uint8_t *chunk = xmalloc(OUT_CHUNK);
 
-	if (!chunk)
-		return no_memory(c, err);
 	if (n > INT_MAX) /* the libraries count in ints */
 		return error_set_usage(err, -EFBIG, "its %s data of %zu bytes is too large",
 				       compression_name(c), n);
