@@ -14,8 +14,8 @@
  *	28  u32 header_crc   CRC-32 of bytes 0..27
  *
  * A header that fails any check is not trusted for its length: the decoder moves on one byte at a time to the next good
- * header and reports the bytes it dropped. A good header with a damaged payload costs the whole frame... unless a good
- * header lies inside that payload's bytes: see frame.c.
+ * header and reports the bytes it dropped. A good header with a damaged payload costs the frame; frames that followed a
+ * writer's death or a lost chunk, and so lie inside the bytes it claims, are still found (frame_decoder.c).
  */
 #pragma once
 
@@ -128,7 +128,7 @@ struct frame_outcome {
 	uint32_t last_phase;  /* enum frame_phase_id reached */
 	struct frame_exit exit; /* valid when has_exit */
 	uint32_t has_exit;
-	uint32_t reserved;
+	uint32_t is_usage; /* 1: INFRA because of what the user asked for (exit status 64) */
 };
 
 struct frame_header {
@@ -142,6 +142,12 @@ struct frame_header {
 uint32_t frame_crc32(uint32_t crc, const void *data, size_t n); /* start with 0; chains */
 /* Writes the 32 bytes of @h. */
 void frame_header_encode(const struct frame_header *h, uint8_t out[FRAME_HEADER_SIZE]);
+/*
+ * The same for a writer that has the payload at hand: fills in length and checksum. False (and @out untouched) when
+ * @length is above FRAME_PAYLOAD_MAX. A payload in pieces: chain frame_crc32 and use frame_header_encode.
+ */
+bool frame_encode_header_for(uint16_t type, uint64_t sequence, const void *payload, size_t length,
+			     uint8_t out[FRAME_HEADER_SIZE]);
 /* False when magic, version, length or checksum is wrong. */
 bool frame_header_decode(const uint8_t in[FRAME_HEADER_SIZE], struct frame_header *ret);
 
@@ -173,12 +179,26 @@ struct frame_decoder {
 	uint64_t n_lost;	  /* gaps in sequence numbers, in frames */
 	uint64_t next_sequence;
 	bool in_sync;
+	bool finished;
+	size_t n_skip_bytes;	/* still to come of a frame that storage was refused for */
+	size_t n_suspect_bytes; /* from begin: extent of a damaged frame being searched */
+	uint32_t rescan_credit; /* bytes of checksum work that damaged frames may still cost */
 };
 
-/* @storage of @capacity >= 4096 bytes is the caller's; @grow may be NULL (frames that do not fit are dropped). */
+enum { FRAME_DECODER_STORAGE_MIN = 4096 };
+
+/*
+ * @storage of @capacity >= FRAME_DECODER_STORAGE_MIN bytes is the caller's (and after a grow, d->storage is); @grow may
+ * be NULL (frames that do not fit are dropped).
+ */
 void frame_decoder_init(struct frame_decoder *d, uint8_t *storage, size_t capacity,
 			uint8_t *(*grow)(void *, uint8_t *, size_t), void *ctx);
+/* Returns how many bytes it took: at least one of @n > 0 once frame_decoder_next said false. */
 size_t frame_decoder_feed(struct frame_decoder *d, const void *data, size_t n);
+/* False: no whole frame is buffered. Linear in the bytes fed, whatever they are. */
 bool frame_decoder_next(struct frame_decoder *d, struct frame *ret);
-/* At the end of a stream: whatever is buffered and no frame counts as dropped. */
+/*
+ * The stream has ended, nothing is fed any more. Bytes that are no frame count as dropped. Frames may have been waiting
+ * behind a header that promised more than came: call frame_decoder_next until it says false once more.
+ */
 void frame_decoder_finish(struct frame_decoder *d);

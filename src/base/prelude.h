@@ -4,13 +4,17 @@
  */
 #pragma once
 
+#ifndef __ASSEMBLER__ /* assembly files are force-fed this as well */
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
 
+#ifndef __ASSEMBLER__ /* micro-guests have .S files */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#endif
 
 #define MUST_CHECK	   __attribute__((warn_unused_result))
 #define PRINTF_LIKE(f, a)  __attribute__((format(printf, f, a)))
@@ -49,3 +53,5 @@
 		*take_p_ = NULL;                                                                   \
 		take_p_value_;                                                                     \
 	})
+
+#endif

@@ -58,6 +58,7 @@ struct virtio_console_stats {
 	struct {
 		uint64_t bytes_out, bytes_in; /* guest to host, host to guest */
 		uint64_t n_stalls;	      /* times output was not taken whole */
+		uint64_t bytes_lost;	      /* output that a refusing sink still owed when the guest's reset was due */
 	} port[VIRTIO_CONSOLE_N_PORTS];
 };
 void virtio_console_stats(const struct virtio_console *c, struct virtio_console_stats *ret);
