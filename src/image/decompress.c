@@ -7,6 +7,7 @@
 
 #include <bzlib.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <lz4.h>
 #include <lzma.h>
@@ -98,8 +99,8 @@ static int put(struct decompress_out *out, const uint8_t *data, size_t n, struct
 		return 0;
 	if (n > out->limit - out->len)
 		return error_set_usage(err, -EFBIG,
-				       "its data grows beyond %llu MiB when decompressed",
-				       (unsigned long long)(out->limit / MIB));
+				       "its data grows beyond %" PRIu64 " MiB when decompressed",
+				       out->limit / MIB);
 	out->len += n;
 	return out->write(out, data, n, err);
 }
@@ -177,7 +178,8 @@ static int unlzma(enum compression c, const uint8_t *in, size_t n, struct decomp
 			ret = no_memory(c, err);
 		else if (status == LZMA_MEMLIMIT_ERROR)
 			ret = error_set_usage(err, -EFBIG,
-					      "its %s data needs more than %llu MiB to decompress",
+					      "its %s data needs more than %" PRIu64
+					      " MiB to decompress",
 					      compression_name(c), LZMA_MEMORY_MAX / MIB);
 		else if (status != LZMA_OK && status != LZMA_STREAM_END)
 			ret = damaged(c, z.total_in, err);

@@ -14,6 +14,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -206,7 +207,7 @@ static int identify(struct fetch *f, struct error *err)
 	if (r < 0)
 		return error_classify(err, ERROR_INFRA);
 	memcpy(f->version, version, sizeof(version));
-	progress(f, "%s %s, %llu MiB\n", f->package, f->version, (bytes + MIB - 1) / MIB);
+	progress(f, "%s %s, %" PRIu64 " MiB\n", f->package, f->version, (bytes + MIB - 1) / MIB);
 	return 0;
 }
 
