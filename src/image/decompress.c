@@ -7,10 +7,10 @@
 
 #include <bzlib.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <lz4.h>
 #include <lzma.h>
-#include <stdlib.h>
 #include <string.h>
 #define ZLIB_CONST /* next_in points to const */
 #include <zlib.h>
@@ -99,8 +99,8 @@ static int put(struct decompress_out *out, const uint8_t *data, size_t n, struct
 		return 0;
 	if (n > out->limit - out->len)
 		return error_set_usage(err, -EFBIG,
-				       "its data grows beyond %llu MiB when decompressed",
-				       (unsigned long long)(out->limit / MIB));
+				       "its data grows beyond %" PRIu64 " MiB when decompressed",
+				       out->limit / MIB);
 	out->len += n;
 	return out->write(out, data, n, err);
 }
@@ -178,7 +178,8 @@ static int unlzma(enum compression c, const uint8_t *in, size_t n, struct decomp
 			ret = no_memory(c, err);
 		else if (status == LZMA_MEMLIMIT_ERROR)
 			ret = error_set_usage(err, -EFBIG,
-					      "its %s data needs more than %llu MiB to decompress",
+					      "its %s data needs more than %" PRIu64
+					      " MiB to decompress",
 					      compression_name(c), LZMA_MEMORY_MAX / MIB);
 		else if (status != LZMA_OK && status != LZMA_STREAM_END)
 			ret = damaged(c, z.total_in, err);
@@ -216,11 +217,9 @@ static int unzstd(const uint8_t *in, size_t n, struct decompress_out *out, uint8
 /* Blocks of (length, data), each at most 8 MiB unpacked, up to the end of the input. */
 static int unlz4(const uint8_t *in, size_t n, struct decompress_out *out, struct error *err)
 {
-	CLEANUP(freep) uint8_t *block = malloc(LZ4_LEGACY_BLOCK);
+	CLEANUP(freep) uint8_t *block = xmalloc(LZ4_LEGACY_BLOCK);
 	size_t at = LZ4_LEGACY_MAGIC_LEN;
 
-	if (!block)
-		return no_memory(COMPRESSION_LZ4, err);
 	while (at < n) {
 		uint32_t len;
 
@@ -249,10 +248,8 @@ static int unlz4(const uint8_t *in, size_t n, struct decompress_out *out, struct
 int decompress(enum compression c, const uint8_t *in, size_t n, struct decompress_out *out,
 	       struct error *err)
 {
-	CLEANUP(freep) uint8_t *chunk = malloc(OUT_CHUNK);
+	CLEANUP(freep) uint8_t *chunk = xmalloc(OUT_CHUNK);
 
-	if (!chunk)
-		return no_memory(c, err);
 	if (n > INT_MAX) /* the libraries count in ints */
 		return error_set_usage(err, -EFBIG, "its %s data of %zu bytes is too large",
 				       compression_name(c), n);

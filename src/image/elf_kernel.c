@@ -238,7 +238,7 @@ static int take_phdr(int fd, uint64_t file_len, const Elf64_Phdr *p, struct kern
 
 int elf_kernel_parse(int fd, uint64_t file_len, struct kernel_image *ret, struct error *err)
 {
-	Elf64_Ehdr ehdr;
+	Elf64_Ehdr ehdr = { 0 };
 	Elf64_Phdr phdrs[PHDRS_MAX];
 
 	int r = read_ehdr(fd, file_len, &ehdr, err);

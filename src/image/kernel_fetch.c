@@ -14,6 +14,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,7 +22,7 @@
 
 #include "base/buf.h"
 #include "base/file.h"
-#include "image/kernel_entry.h"
+#include "base/num.h"
 #include "image/kernel_image.h"
 #include "image/kernel_release.h"
 #include "image/kernel_stage.h"
@@ -154,10 +155,10 @@ static int follow_meta(struct fetch *f, struct error *err)
 		if (!next)
 			return 0;
 		next += strlen("Depends: ");
-		CLEANUP(freep) char *name = strndup(next, strcspn(next, " \n"));
-		if (!name || !is_package_name(name) || strcmp(name, f->package) == 0)
+		CLEANUP(freep) char *name = xasprintf("%.*s", (int)strcspn(next, " \n"), next);
+		if (!is_package_name(name) || strcmp(name, f->package) == 0)
 			return error_set_text(err, -EIO, "apt: package '%s' depends on '%s'",
-					      f->package, name ? name : "?");
+					      f->package, name);
 		(void)snprintf(f->package, sizeof(f->package), "%s", name);
 	}
 	return error_set_text(err, -ELOOP, "apt: package '%s' leads to no kernel", f->package);
@@ -191,18 +192,22 @@ static int identify(struct fetch *f, struct error *err)
 	const char *argv[] = { "apt-get", "download", "--print-uris", "-qq", f->package, NULL };
 	CLEANUP(buf_fini) struct buf out = { 0 };
 	char version[PACKAGE_MAX];
-	unsigned long long size;
+	char size[21];
+	uint64_t bytes;
 
 	int r = run_apt(argv, NULL, &out, err);
 	if (r == -ECHILD)
 		return unknown_package(f->package, err);
 	if (r < 0)
 		return r;
-	if (sscanf(buf_str(&out), "%*s %*[^_]_%127[^_]_%*s %llu", version, &size) != 2)
+	if (sscanf(buf_str(&out), "%*s %*[^_]_%127[^_]_%*s %20s", version, size) != 2)
 		return error_set_text(
 		    err, -EIO, "apt-get download: cannot read what it says of '%s'", f->package);
+	r = num_parse_u64("apt-get download: size", size, 1, INT64_MAX, &bytes, err);
+	if (r < 0)
+		return error_classify(err, ERROR_INFRA);
 	memcpy(f->version, version, sizeof(version));
-	progress(f, "%s %s, %llu MiB\n", f->package, f->version, (size + (1 << 20) - 1) >> 20);
+	progress(f, "%s %s, %" PRIu64 " MiB\n", f->package, f->version, (bytes + MIB - 1) / MIB);
 	return 0;
 }
 

@@ -3,7 +3,6 @@
  * the host's own. A named one that cannot be had is an error, never a reason to take the next.
  */
 #include <errno.h>
-#include <libgen.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
@@ -28,9 +27,9 @@ static bool is_dir(const char *path)
  */
 static char *find_modules_beside(const char *path, const char *release)
 {
-	CLEANUP(freep) char *copy = xstrdup(path);
-	const char *dir = dirname(copy);
+	CLEANUP(freep) char *dir = xstrdup(path);
 
+	*strrchr(dir, '/') = 0; /* a path has one */
 	if (!release[0])
 		return NULL;
 	for (int up = 0; up < 2; up++) {
@@ -40,7 +39,7 @@ static char *find_modules_beside(const char *path, const char *release)
 			return TAKE_PTR(modules);
 	}
 	CLEANUP(freep) char *dep = xasprintf("%s/modules.dep", dir);
-	return access(dep, F_OK) == 0 ? xstrdup(dir) : NULL;
+	return access(dep, F_OK) == 0 ? TAKE_PTR(dir) : NULL;
 }
 
 static int find_path(const char *cache_dir, const char *path, struct kernel_entry *ret,

@@ -29,6 +29,7 @@
 #include <time.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
@@ -147,7 +148,7 @@ static void make_link(const struct entry *e)
 struct unpack {
 	struct decompress_out out;
 	struct file_new file;
-	uint8_t *head;
+	uint8_t head[PAYLOAD_HEAD_MAX];
 	bool is_other; /* the output turned out to be no ELF file: given up */
 };
 
@@ -186,7 +187,6 @@ static int unpack(const struct entry *e, const struct payload *p, const uint8_t 
 	struct unpack u = {
 		.out = { .write = unpack_write, .limit = PAYLOAD_MAX_UNPACKED },
 		.file = FILE_NEW_INIT,
-		.head = head,
 	};
 
 	int r = file_new_open(&u.file, e->path, err);
@@ -202,8 +202,10 @@ static int unpack(const struct entry *e, const struct payload *p, const uint8_t 
 	else if (r == 0)
 		r = file_new_commit(&u.file, 0444, err);
 	file_new_fini(&u.file);
-	if (u.is_other)
+	if (u.is_other) {
+		memcpy(head, u.head, sizeof(u.head));
 		return PAYLOAD_OTHER;
+	}
 	return r < 0 ? r : PAYLOAD_ELF;
 }
 
@@ -341,6 +343,7 @@ int payload_cache_open(const char *cache_dir, const struct payload *p, int *ret_
 	int r = key_init(&e, cache_dir, p, err);
 	if (r < 0)
 		return r;
+	ASSERT(e.link); /* for the analyzer, which does not know that error_set is never 0 */
 	int fd = open_entry(e.link, p);
 	if (fd >= 0) {
 		*ret_fd = fd;

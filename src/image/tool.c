@@ -119,7 +119,7 @@ int tool_run(const char *const *argv, const char *cwd, struct buf *ret_stdout, s
 	 * the right order. */
 	CLEANUP(fd_closep) int out_fd = memfd_create("tool-stdout", MFD_CLOEXEC);
 	CLEANUP(fd_closep) int err_fd = memfd_create("tool-stderr", MFD_CLOEXEC);
-	pid_t pid;
+	pid_t pid = -1;
 	int status;
 
 	if (out_fd < 0 || err_fd < 0)
