@@ -160,9 +160,9 @@ static void build(struct guest_vm *g)
 		c.console.ctx[i] = &g->port[i];
 	}
 	enum reactor_backend backend;
-	must(reactor_backend_parse(getenv("KTSTR_REACTOR"), &backend,
-				   &err), /* NOLINT(concurrency-mt-unsafe) */
-	     &err);
+	const char *wanted =
+	    getenv("KTSTR_REACTOR"); /* NOLINT(concurrency-mt-unsafe): one thread yet */
+	must(reactor_backend_parse(wanted, &backend, &err), &err);
 	must(reactor_new(&(struct reactor_config){ .backend = backend }, &g->reactor, &err), &err);
 	must(vm_new(&c, g->reactor, &g->vm, &err), &err);
 }
