@@ -73,7 +73,7 @@ void freep(void *pp)
 void buf_fini(struct buf *b)
 {
 	free(b->data);
-	*b = (struct buf){0};
+	*b = (struct buf){ 0 };
 }
 
 uint8_t *buf_reserve(struct buf *b, size_t n)

@@ -16,11 +16,11 @@
 #include <stdint.h>
 #endif
 
-#define MUST_CHECK	   __attribute__((warn_unused_result))
-#define PRINTF_LIKE(f, a)  __attribute__((format(printf, f, a)))
-#define CLEANUP(fn)	   __attribute__((cleanup(fn)))
-#define UNUSED		   __attribute__((unused))
-#define NORETURN	   __attribute__((noreturn))
+#define MUST_CHECK        __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define CLEANUP(fn)       __attribute__((cleanup(fn)))
+#define UNUSED            __attribute__((unused))
+#define NORETURN          __attribute__((noreturn))
 
 /*
  * A pointer into guest memory. clang refuses to dereference, index or implicitly convert it, so a device

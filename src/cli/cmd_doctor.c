@@ -38,9 +38,10 @@ struct doctor {
 	bool can_run_linux;
 };
 
-static void add(struct doctor *d, const char *key, enum level level, json_t *value, const char *fmt, ...)
-	PRINTF_LIKE(5, 6);
-static void add(struct doctor *d, const char *key, enum level level, json_t *value, const char *fmt, ...)
+static void add(struct doctor *d, const char *key, enum level level, json_t *value, const char *fmt,
+		...) PRINTF_LIKE(5, 6);
+static void add(struct doctor *d, const char *key, enum level level, json_t *value, const char *fmt,
+		...)
 {
 	struct check *c = &d->checks[d->n];
 	va_list ap;
@@ -67,13 +68,14 @@ static void add_instructions(struct doctor *d, const struct kvm_probe *p)
 	size_t n = 0;
 
 	for (size_t i = 0; i < p->n_instructions; i++) {
-		json_object_set_new(works, p->instructions[i].name, json_boolean(p->instructions[i].works));
+		json_object_set_new(works, p->instructions[i].name,
+				    json_boolean(p->instructions[i].works));
 		if (!p->instructions[i].works)
-			n += (size_t)snprintf(missing + n, sizeof(missing) - n, "%s%s", n ? ", " : "",
-					      p->instructions[i].name);
+			n += (size_t)snprintf(missing + n, sizeof(missing) - n, "%s%s",
+					      n ? ", " : "", p->instructions[i].name);
 	}
-	add(d, "kvm_instructions", n ? LEVEL_BAD : LEVEL_OK, works, "kernel-mode instructions: %s%s",
-	    n ? "missing " : "all that were tried work", missing);
+	add(d, "kvm_instructions", n ? LEVEL_BAD : LEVEL_OK, works,
+	    "kernel-mode instructions: %s%s", n ? "missing " : "all that were tried work", missing);
 }
 
 static void add_speed(struct doctor *d, const struct kvm_probe *p)
@@ -81,11 +83,14 @@ static void add_speed(struct doctor *d, const struct kvm_probe *p)
 	bool slow = p->kernel_mips * 20 < p->user_mips;
 
 	add(d, "kvm_kernel_mips", slow ? LEVEL_WARN : LEVEL_OK, json_real(p->kernel_mips),
-	    "kernel mode: %.1f million instructions per second%s", p->kernel_mips, slow ? " (interpreted)" : "");
-	add(d, "kvm_user_mips", LEVEL_OK, json_real(p->user_mips), "user mode: %.1f million instructions per second",
-	    p->user_mips);
-	add(d, "kvm_exit_us", LEVEL_OK, json_real(p->exit_us), "MMIO exit to user space: %.2f us", p->exit_us);
-	add(d, "kvm_ioeventfd_us", LEVEL_OK, json_real(p->ioeventfd_us), "ioeventfd kick: %.2f us", p->ioeventfd_us);
+	    "kernel mode: %.1f million instructions per second%s", p->kernel_mips,
+	    slow ? " (interpreted)" : "");
+	add(d, "kvm_user_mips", LEVEL_OK, json_real(p->user_mips),
+	    "user mode: %.1f million instructions per second", p->user_mips);
+	add(d, "kvm_exit_us", LEVEL_OK, json_real(p->exit_us), "MMIO exit to user space: %.2f us",
+	    p->exit_us);
+	add(d, "kvm_ioeventfd_us", LEVEL_OK, json_real(p->ioeventfd_us), "ioeventfd kick: %.2f us",
+	    p->ioeventfd_us);
 }
 
 static void check_kvm(struct doctor *d)
@@ -97,20 +102,26 @@ static void check_kvm(struct doctor *d)
 		add(d, "kvm", LEVEL_BAD, json_false(), "%s", err.text);
 		return;
 	}
-	add(d, "kvm", LEVEL_OK, json_true(), "/dev/kvm opens, and has every capability that the machine needs");
+	add(d, "kvm", LEVEL_OK, json_true(),
+	    "/dev/kvm opens, and has every capability that the machine needs");
 	add_speed(d, &p);
 	add_instructions(d, &p);
-	add(d, "kvm_syscall", p.syscall_ok ? LEVEL_OK : LEVEL_BAD, json_boolean(p.syscall_ok), "system calls: %s",
-	    p.syscall_ok ? "enter the guest's kernel as they should" : "arrive in the guest's kernel in user mode");
-	add(d, "kvm_timer", p.timer_ok ? LEVEL_OK : LEVEL_BAD, json_boolean(p.timer_ok), "local APIC timer: %s",
+	add(d, "kvm_syscall", p.syscall_ok ? LEVEL_OK : LEVEL_BAD, json_boolean(p.syscall_ok),
+	    "system calls: %s",
+	    p.syscall_ok ? "enter the guest's kernel as they should"
+			 : "arrive in the guest's kernel in user mode");
+	add(d, "kvm_timer", p.timer_ok ? LEVEL_OK : LEVEL_BAD, json_boolean(p.timer_ok),
+	    "local APIC timer: %s",
 	    p.timer_ok ? "its interrupt arrives" : "its interrupt does not arrive");
 	d->can_run_linux = p.complete;
 	if (p.complete)
 		add(d, "linux", LEVEL_OK, json_true(), "an unmodified Linux kernel can run here");
 	else
 		add(d, "linux", LEVEL_BAD, json_false(),
-		    "an unmodified Linux kernel cannot run here: this KVM emulates kernel mode and lacks %s. Use a host "
-		    "with hardware virtualization, or the synthetic host: `tests/lab/lab -- ktstr run ...`; a kernel "
+		    "an unmodified Linux kernel cannot run here: this KVM emulates kernel mode and "
+		    "lacks %s. Use a host "
+		    "with hardware virtualization, or the synthetic host: `tests/lab/lab -- ktstr "
+		    "run ...`; a kernel "
 		    "built for such a KVM boots with --force",
 		    p.why);
 }
@@ -129,8 +140,11 @@ static void check_reactor(struct doctor *d)
 		return;
 	}
 	const char *reason = reactor_fallback_reason(r);
-	add(d, "reactor", reason ? LEVEL_WARN : LEVEL_OK, json_string(reactor_backend_name(r)), "event loop: %s%s%s%s",
-	    reactor_backend_name(r), reason ? " (" : backend == REACTOR_AUTO ? "" : " (forced by KTSTR_REACTOR",
+	add(d, "reactor", reason ? LEVEL_WARN : LEVEL_OK, json_string(reactor_backend_name(r)),
+	    "event loop: %s%s%s%s", reactor_backend_name(r),
+	    reason                    ? " ("
+	    : backend == REACTOR_AUTO ? ""
+				      : " (forced by KTSTR_REACTOR",
 	    reason ? reason : "", reason || backend != REACTOR_AUTO ? ")" : "");
 	(void)reactor_free(r);
 }
@@ -138,7 +152,8 @@ static void check_reactor(struct doctor *d)
 static void check_hugepages(struct doctor *d)
 {
 	char line[32];
-	int res = file_read_line("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", line, sizeof(line));
+	int res = file_read_line("/sys/kernel/mm/hugepages/hugepages-2048kB/free_hugepages", line,
+				 sizeof(line));
 	long free_pages = res < 0 ? 0 : strtol(line, NULL, 10);
 
 	add(d, "hugepages_free_2m", LEVEL_INFO, json_integer(free_pages),
@@ -146,8 +161,8 @@ static void check_hugepages(struct doctor *d)
 	    free_pages ? "" : " (performance mode will want some: vm.nr_hugepages)");
 }
 
-static void check_limit(struct doctor *d, const char *key, int resource, const char *what, const char *advice,
-			rlim_t want)
+static void check_limit(struct doctor *d, const char *key, int resource, const char *what,
+			const char *advice, rlim_t want)
 {
 	struct rlimit lim;
 
@@ -162,8 +177,10 @@ static void check_limit(struct doctor *d, const char *key, int resource, const c
 	else
 		(void)snprintf(value, sizeof(value), "%llu", (unsigned long long)lim.rlim_cur);
 	add(d, key, enough ? LEVEL_OK : LEVEL_INFO,
-	    lim.rlim_cur == RLIM_INFINITY ? json_integer(-1) : json_integer((json_int_t)lim.rlim_cur), "%s: %s%s", what,
-	    value, enough ? geteuid() == 0 ? " (root: no limit applies)" : "" : advice);
+	    lim.rlim_cur == RLIM_INFINITY ? json_integer(-1)
+					  : json_integer((json_int_t)lim.rlim_cur),
+	    "%s: %s%s", what, value,
+	    enough ? geteuid() == 0 ? " (root: no limit applies)" : "" : advice);
 }
 
 static void check_cgroup(struct doctor *d)
@@ -171,11 +188,15 @@ static void check_cgroup(struct doctor *d)
 	struct statfs fs;
 	char line[256] = "";
 	bool v2 = statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
-	bool cpuset = v2 && file_read_line("/sys/fs/cgroup/cgroup.controllers", line, sizeof(line)) == 0 &&
-		      strstr(line, "cpuset");
+	bool cpuset =
+	    v2 && file_read_line("/sys/fs/cgroup/cgroup.controllers", line, sizeof(line)) == 0 &&
+	    strstr(line, "cpuset");
 
-	add(d, "cgroup_v2", cpuset ? LEVEL_OK : LEVEL_INFO, json_boolean(cpuset), "cgroup v2 with cpuset: %s",
-	    cpuset ? "yes" : v2 ? "the cpuset controller is missing" : "no (CPU budgets will be masks only)");
+	add(d, "cgroup_v2", cpuset ? LEVEL_OK : LEVEL_INFO, json_boolean(cpuset),
+	    "cgroup v2 with cpuset: %s",
+	    cpuset ? "yes"
+	    : v2   ? "the cpuset controller is missing"
+		   : "no (CPU budgets will be masks only)");
 }
 
 static void check_kernels(struct doctor *d)
@@ -197,17 +218,18 @@ static void check_kernels(struct doctor *d)
 		kernel_entry_fini(&entries[i]);
 	}
 	free(entries);
-	add(d, "kernels", n ? LEVEL_OK : LEVEL_INFO, names, "kernel cache: %zu in %s%s%s", n, cache, newest,
-	    n ? "" : " (`ktstr kernel fetch` downloads one)");
+	add(d, "kernels", n ? LEVEL_OK : LEVEL_INFO, names, "kernel cache: %zu in %s%s%s", n, cache,
+	    newest, n ? "" : " (`ktstr kernel fetch` downloads one)");
 }
 
 /* Output */
 
 static void print_text(const struct doctor *d)
 {
-	static const char *const marks[] = {
-		[LEVEL_OK] = "ok  ", [LEVEL_WARN] = "warn", [LEVEL_BAD] = "BAD ", [LEVEL_INFO] = "info"
-	};
+	static const char *const marks[] = { [LEVEL_OK] = "ok  ",
+					     [LEVEL_WARN] = "warn",
+					     [LEVEL_BAD] = "BAD ",
+					     [LEVEL_INFO] = "info" };
 
 	for (size_t i = 0; i < d->n; i++)
 		printf("%s  %s\n", marks[d->checks[i].level], d->checks[i].text);
@@ -226,7 +248,8 @@ static int print_json(struct doctor *d)
 		json_object_set(item, "value", c->value);
 		json_object_set_new(checks, c->key, item);
 	}
-	json_t *doc = json_pack("{s:i, s:b, s:o}", "version", 1, "can_run_linux", d->can_run_linux, "checks", checks);
+	json_t *doc = json_pack("{s:i, s:b, s:o}", "version", 1, "can_run_linux", d->can_run_linux,
+				"checks", checks);
 	int res = doc ? json_dumpf(doc, stdout, JSON_INDENT(2)) : -1;
 	putchar('\n');
 	json_decref(doc);

@@ -38,7 +38,8 @@ static int list(const char *cache, int argc, char **argv, struct error *err)
 	}
 	free(entries);
 	if (!n)
-		fprintf(stderr, "ktstr: no kernel in %s: `ktstr kernel fetch` downloads one\n", cache);
+		fprintf(stderr, "ktstr: no kernel in %s: `ktstr kernel fetch` downloads one\n",
+			cache);
 	return 0;
 }
 
@@ -59,10 +60,12 @@ static int add(const char *cache, int argc, char **argv, struct error *err)
 		else if (id == 'n')
 			name = optarg;
 		else
-			return error_set_usage(err, -EINVAL, "ktstr kernel add: wrong option '%s'", argv[optind - 1]);
+			return error_set_usage(err, -EINVAL, "ktstr kernel add: wrong option '%s'",
+					       argv[optind - 1]);
 	}
 	if (optind + 1 != argc)
-		return error_set_usage(err, -EINVAL, "usage: ktstr kernel add FILE [--modules DIR] [--name NAME]");
+		return error_set_usage(
+		    err, -EINVAL, "usage: ktstr kernel add FILE [--modules DIR] [--name NAME]");
 	if (kernel_cache_add(cache, argv[optind], modules, name, &entry, err) < 0)
 		return err->code;
 	printf("%s\n", entry.name);
@@ -75,7 +78,8 @@ static int fetch(const char *cache, int argc, char **argv, struct error *err)
 	struct kernel_entry entry;
 
 	if (argc > 2)
-		return error_set_usage(err, -EINVAL, "usage: ktstr kernel fetch [6.1|6.12|PACKAGE]");
+		return error_set_usage(err, -EINVAL,
+				       "usage: ktstr kernel fetch [6.1|6.12|PACKAGE]");
 	if (kernel_cache_fetch(cache, argc == 2 ? argv[1] : NULL, STDERR_FILENO, &entry, err) < 0)
 		return err->code;
 	printf("%s\n", entry.name);
@@ -114,7 +118,9 @@ int cmd_kernel(const struct command_context *ctx, int argc, char **argv)
 		return command_fail(&err);
 	for (size_t i = 0; i < ARRAY_SIZE(verbs); i++)
 		if (strcmp(argv[1], verbs[i].name) == 0)
-			return verbs[i].run(cache, argc - 1, argv + 1, &err) < 0 ? command_fail(&err) : EXIT_CODE_OK;
+			return verbs[i].run(cache, argc - 1, argv + 1, &err) < 0
+				   ? command_fail(&err)
+				   : EXIT_CODE_OK;
 	fprintf(stderr, "ktstr: unknown: kernel %s\n", argv[1]);
 	return usage(stderr, EXIT_CODE_USAGE);
 }

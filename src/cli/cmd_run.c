@@ -34,9 +34,11 @@
 #include "vmm/vm_process.h"
 
 enum {
-	BOOT_TIMEOUT_S = 120, /* and 2 s per CPU: a large VM on a loaded host is slow to start, not stuck */
+	BOOT_TIMEOUT_S =
+	    120, /* and 2 s per CPU: a large VM on a loaded host is slow to start, not stuck */
 	BOOT_TIMEOUT_PER_CPU_S = 2,
-	KERNEL_OVERHEAD_MIB = 48, /* page structs, slabs, percpu: measured with stock kernels, plus 1 MiB per CPU */
+	KERNEL_OVERHEAD_MIB =
+	    48, /* page structs, slabs, percpu: measured with stock kernels, plus 1 MiB per CPU */
 };
 #define SINK_FILE_LIMIT (64 * MIB)
 
@@ -62,7 +64,8 @@ struct run {
 
 static int find_kernel(struct run *run, struct error *err)
 {
-	const struct kernel_image_config config = { .cache_dir = run->cache_dir, .as_is = run->options.kaslr };
+	const struct kernel_image_config config = { .cache_dir = run->cache_dir,
+						    .as_is = run->options.kaslr };
 	struct kernel_image_config c = config;
 
 	if (kernel_find(run->cache_dir, run->options.kernel, &run->entry, err) < 0)
@@ -92,7 +95,8 @@ static int open_initrd(struct run *run, struct error *err)
 	if (fstat(run->initramfs.base_fd, &st) < 0)
 		return error_set(err, errno, "--initrd: '%s'", run->options.initrd);
 	if (!S_ISREG(st.st_mode))
-		return error_set_usage(err, -EINVAL, "--initrd: '%s' is not a regular file", run->options.initrd);
+		return error_set_usage(err, -EINVAL, "--initrd: '%s' is not a regular file",
+				       run->options.initrd);
 	run->initramfs.base_len = (uint64_t)st.st_size;
 	return 0;
 }
@@ -105,7 +109,8 @@ static int build_initramfs(struct run *run, struct error *err)
 	const struct run_options *o = &run->options;
 	CLEANUP(freep) char *init_path = NULL;
 	CLEANUP(freep) char *relay = o->relay_guest ? xasprintf("relay=%s", o->relay_guest) : NULL;
-	CLEANUP(freep) char *term = xasprintf("env=TERM=%s", getenv("TERM") ? getenv("TERM") : "dumb");
+	CLEANUP(freep)
+	char *term = xasprintf("env=TERM=%s", getenv("TERM") ? getenv("TERM") : "dumb");
 	const char *config[8];
 	size_t n = 0;
 
@@ -146,10 +151,12 @@ static int check_memory(const struct run *run, struct error *err)
 	if (run->options.memory_mib * MIB >= need)
 		return 0;
 	return error_set_usage(err, -ENOMEM,
-			       "--memory %" PRIu64 ": too small for this kernel (%" PRIu64 " MiB) and initramfs (%" PRIu64
-			       " MiB packed, %" PRIu64 " MiB unpacked): needs %" PRIu64 " MiB",
+			       "--memory %" PRIu64 ": too small for this kernel (%" PRIu64
+			       " MiB) and initramfs (%" PRIu64 " MiB packed, %" PRIu64
+			       " MiB unpacked): needs %" PRIu64 " MiB",
 			       run->options.memory_mib, run->kernel.end / MIB, initrd / MIB,
-			       run->initramfs.unpacked_len / MIB, num_align_up(need, 2 * MIB) / MIB);
+			       run->initramfs.unpacked_len / MIB,
+			       num_align_up(need, 2 * MIB) / MIB);
 }
 
 static int prepare_initramfs(struct run *run, struct error *err)
@@ -159,11 +166,14 @@ static int prepare_initramfs(struct run *run, struct error *err)
 			return err->code;
 	} else if (run->kernel.is_linux) {
 		if (!run->options.command[0] && !run->options.interactive)
-			return error_set_usage(err, -EINVAL, "no command given: ktstr run [options] -- COMMAND ARGS...");
+			return error_set_usage(
+			    err, -EINVAL,
+			    "no command given: ktstr run [options] -- COMMAND ARGS...");
 		if (build_initramfs(run, err) < 0)
 			return err->code;
 	} else if (run->options.command[0]) {
-		return error_set_usage(err, -EINVAL, "'%s' is not a Linux kernel: it cannot run a COMMAND",
+		return error_set_usage(err, -EINVAL,
+				       "'%s' is not a Linux kernel: it cannot run a COMMAND",
 				       run->entry.image);
 	}
 	return run->kernel.is_linux ? check_memory(run, err) : 0;
@@ -185,7 +195,8 @@ static int open_sinks(struct run *run, struct error *err)
 	struct run_result *res = &run->result;
 	const char *tmp = getenv("TMPDIR");
 
-	if (run->options.dmesg && sink_open(&res->dmesg, run->options.dmesg, SINK_FILE_LIMIT, err) < 0)
+	if (run->options.dmesg &&
+	    sink_open(&res->dmesg, run->options.dmesg, SINK_FILE_LIMIT, err) < 0)
 		return error_prefix(err, "--dmesg");
 	if (!run->options.keep)
 		return 0;
@@ -198,11 +209,15 @@ static int open_sinks(struct run *run, struct error *err)
 	const struct {
 		struct sink *sink;
 		const char *name;
-	} sinks[] = { { &res->console, "console.log" }, { &res->com2, "com2.log" }, { &res->tty, "hvc0.log" },
-		      { &res->dmesg, "dmesg.log" }, { &res->frames, "frames.bin" } };
+	} sinks[] = { { &res->console, "console.log" },
+		      { &res->com2, "com2.log" },
+		      { &res->tty, "hvc0.log" },
+		      { &res->dmesg, "dmesg.log" },
+		      { &res->frames, "frames.bin" } };
 	for (size_t i = 0; i < ARRAY_SIZE(sinks); i++) {
 		CLEANUP(freep) char *path = xasprintf("%s/%s", run->keep_dir, sinks[i].name);
-		if (sinks[i].sink->fd < 0 && sink_open(sinks[i].sink, path, SINK_FILE_LIMIT, err) < 0)
+		if (sinks[i].sink->fd < 0 &&
+		    sink_open(sinks[i].sink, path, SINK_FILE_LIMIT, err) < 0)
 			return err->code;
 	}
 	return 0;
@@ -214,10 +229,11 @@ static int open_relay(struct run *run, struct error *err)
 
 	if (!run->options.relay_guest)
 		return 0;
-	char *path = run->options.relay_host ? xstrdup(run->options.relay_host) :
-					       xasprintf("/tmp/ktstr-relay-%d.sock", (int)getpid());
+	char *path = run->options.relay_host ? xstrdup(run->options.relay_host)
+					     : xasprintf("/tmp/ktstr-relay-%d.sock", (int)getpid());
 	if (strlen(path) >= sizeof(addr.sun_path)) {
-		(void)error_set_usage(err, -ENAMETOOLONG, "--relay: '%s' is too long for a socket path", path);
+		(void)error_set_usage(err, -ENAMETOOLONG,
+				      "--relay: '%s' is too long for a socket path", path);
 		freep(&path);
 		return err->code;
 	}
@@ -230,7 +246,8 @@ static int open_relay(struct run *run, struct error *err)
 		return error_classify(err, ERROR_USAGE);
 	}
 	run->relay_path = path;
-	fprintf(stderr, "ktstr: relay: %s is joined to %s in the guest\n", path, run->options.relay_guest);
+	fprintf(stderr, "ktstr: relay: %s is joined to %s in the guest\n", path,
+		run->options.relay_guest);
 	return 0;
 }
 
@@ -250,7 +267,8 @@ static void make_terminal_raw(struct run *run)
 static void restore_terminal(struct run *run)
 {
 	if (run->raw_terminal)
-		(void)tcsetattr(STDIN_FILENO, TCSADRAIN, &run->saved_termios); /* nothing better to do */
+		(void)tcsetattr(STDIN_FILENO, TCSADRAIN,
+				&run->saved_termios); /* nothing better to do */
 	run->raw_terminal = false;
 }
 
@@ -318,7 +336,8 @@ static int finish(struct run *run, struct error *err)
 		.kernel = run->entry.image,
 		.release = run->kernel.release,
 		.start_ns = run->ctx->start_ns,
-		.exit_code = res->signal ? EXIT_CODE_SIGNAL + res->signal : exit_code_of_outcome(&res->outcome),
+		.exit_code = res->signal ? EXIT_CODE_SIGNAL + res->signal
+					 : exit_code_of_outcome(&res->outcome),
 	};
 	int ret = 0;
 
@@ -339,9 +358,9 @@ static int finish(struct run *run, struct error *err)
 static int run_steps(struct run *run, struct error *err)
 {
 	if (reactor_backend_parse(getenv("KTSTR_REACTOR"), &run->backend, err) < 0 ||
-	    file_cache_dir(&run->cache_dir, err) < 0 || find_kernel(run, err) < 0 || check_kvm(run, err) < 0 ||
-	    prepare_initramfs(run, err) < 0 || make_cmdline(run, err) < 0 || open_sinks(run, err) < 0 ||
-	    open_relay(run, err) < 0)
+	    file_cache_dir(&run->cache_dir, err) < 0 || find_kernel(run, err) < 0 ||
+	    check_kvm(run, err) < 0 || prepare_initramfs(run, err) < 0 ||
+	    make_cmdline(run, err) < 0 || open_sinks(run, err) < 0 || open_relay(run, err) < 0)
 		return err->code;
 	run_result_add_phase(&run->result, PHASE_IMAGE_READY, clock_now_ns(), false);
 	if (start_and_supervise(run, err) < 0)
@@ -368,7 +387,9 @@ static void run_fini(struct run *run)
 
 static int run_or_shell(const struct command_context *ctx, int argc, char **argv, bool interactive)
 {
-	struct run run = { .ctx = ctx, .kernel = KERNEL_IMAGE_INIT, .initramfs = INITRAMFS_INIT, .relay_fd = -1 };
+	struct run run = {
+		.ctx = ctx, .kernel = KERNEL_IMAGE_INIT, .initramfs = INITRAMFS_INIT, .relay_fd = -1
+	};
 	struct error err;
 	int status;
 

@@ -22,7 +22,9 @@ int exit_code_of_outcome(const struct frame_outcome *o)
 	switch ((enum outcome)o->outcome) {
 	case OUTCOME_PASS:
 	case OUTCOME_FAIL:
-		return o->has_exit ? of_exit(&o->exit) : o->outcome == OUTCOME_PASS ? EXIT_CODE_OK : EXIT_CODE_FAILURE;
+		return o->has_exit                  ? of_exit(&o->exit)
+		       : o->outcome == OUTCOME_PASS ? EXIT_CODE_OK
+						    : EXIT_CODE_FAILURE;
 	case OUTCOME_SKIP:
 		return EXIT_CODE_SKIP;
 	case OUTCOME_PANIC:

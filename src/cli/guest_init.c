@@ -15,8 +15,10 @@ static int write_file(const char *path, struct error *err)
 	int res = file_new_open(&file, path, err);
 
 	if (res == 0) {
-		res = fd_write_all(file.fd, guest_init_begin, (size_t)(guest_init_end - guest_init_begin));
-		res = res < 0 ? error_set(err, res, "cannot write '%s'", path) : file_new_commit(&file, 0555, err);
+		res = fd_write_all(file.fd, guest_init_begin,
+				   (size_t)(guest_init_end - guest_init_begin));
+		res = res < 0 ? error_set(err, res, "cannot write '%s'", path)
+			      : file_new_commit(&file, 0555, err);
 	}
 	file_new_fini(&file);
 	return res;

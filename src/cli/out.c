@@ -10,7 +10,8 @@
 int out_write(int fd, int signal_fd, const uint8_t *data, size_t n)
 {
 	while (n) {
-		struct pollfd fds[] = { { .fd = fd, .events = POLLOUT }, { .fd = signal_fd, .events = POLLIN } };
+		struct pollfd fds[] = { { .fd = fd, .events = POLLOUT },
+					{ .fd = signal_fd, .events = POLLIN } };
 		int ready = poll(fds, ARRAY_SIZE(fds), -1);
 		if (ready < 0 && errno == EINTR)
 			continue;

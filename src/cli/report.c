@@ -48,8 +48,9 @@ void report_outcome(const struct report *r)
 	for (size_t i = 0; i < res->n_notes; i++)
 		fprintf(stderr, "ktstr: note: %s\n", res->notes[i]);
 	if (res->crash.len)
-		fprintf(stderr, "ktstr: a program crashed in the guest:\n%.*s%s", (int)res->crash.len,
-			(const char *)res->crash.data, res->crash.data[res->crash.len - 1] == '\n' ? "" : "\n");
+		fprintf(stderr, "ktstr: a program crashed in the guest:\n%.*s%s",
+			(int)res->crash.len, (const char *)res->crash.data,
+			res->crash.data[res->crash.len - 1] == '\n' ? "" : "\n");
 	if (command_ended(res))
 		return;
 	if (!res->signal) {
@@ -60,8 +61,8 @@ void report_outcome(const struct report *r)
 	if (res->signal)
 		fprintf(stderr, "ktstr: interrupted by SIG%s\n", sigabbrev_np(res->signal));
 	else
-		fprintf(stderr, "ktstr: %s: %.*s\n", outcome_name(res->outcome.outcome), (int)res->why.len,
-			res->why.data ? (const char *)res->why.data : "");
+		fprintf(stderr, "ktstr: %s: %.*s\n", outcome_name(res->outcome.outcome),
+			(int)res->why.len, res->why.data ? (const char *)res->why.data : "");
 }
 
 static int by_time(const void *a, const void *b)
@@ -92,8 +93,8 @@ void report_timeline(const struct report *r)
 	fprintf(stderr, "ktstr: timeline, ms from process start\n");
 	for (size_t i = 0; i < n; i++) {
 		double ms = ms_since(r->start_ns, phases[i].time_ns);
-		fprintf(stderr, "  %10.2f  %+10.2f  %s%s\n", ms, ms - last, phases[i].is_guest ? "guest: " : "",
-			frame_phase_name(phases[i].phase));
+		fprintf(stderr, "  %10.2f  %+10.2f  %s%s\n", ms, ms - last,
+			phases[i].is_guest ? "guest: " : "", frame_phase_name(phases[i].phase));
 		last = ms;
 	}
 	double end = ms_since(r->start_ns, r->end_ns);
@@ -120,7 +121,8 @@ static json_t *json_timeline(const struct report *r)
 	json_t *list = json_array();
 
 	for (size_t i = 0; i < n; i++)
-		json_array_append_new(list, json_pack("{s:s, s:s, s:f}", "phase", frame_phase_name(phases[i].phase), "side",
+		json_array_append_new(list, json_pack("{s:s, s:s, s:f}", "phase",
+						      frame_phase_name(phases[i].phase), "side",
 						      phases[i].is_guest ? "guest" : "host", "ms",
 						      ms_since(r->start_ns, phases[i].time_ns)));
 	return list;
@@ -135,12 +137,14 @@ static json_t *json_stats(const struct run_result *res)
 
 	buf_append(&copy, res->stats.data, res->stats.len);
 	(void)buf_str(&copy);
-	for (char *line = strtok_r((char *)copy.data, "\n", &save); line; line = strtok_r(NULL, "\n", &save)) {
+	for (char *line = strtok_r((char *)copy.data, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
 		char *space = strchr(line, ' ');
 		if (!space)
 			continue;
 		*space = 0;
-		json_object_set_new(stats, line, json_integer((json_int_t)strtoull(space + 1, NULL, 10)));
+		json_object_set_new(stats, line,
+				    json_integer((json_int_t)strtoull(space + 1, NULL, 10)));
 	}
 	buf_fini(&copy);
 	return stats;
@@ -162,10 +166,12 @@ static json_t *json_document(const struct report *r)
 	char topology[TOPOLOGY_TEXT_MAX];
 
 	topology_format(&r->options->topology, topology);
-	json_t *doc = json_pack("{s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:I}", "version", 1, "outcome",
-				res->signal ? "INTERRUPTED" : outcome_name(o->outcome), "last_phase",
-				frame_phase_name(o->last_phase), "exit_status", r->exit_code, "kernel", r->kernel, "release",
-				r->release, "topology", topology, "memory_mib", (json_int_t)r->options->memory_mib);
+	json_t *doc =
+	    json_pack("{s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:I}", "version", 1, "outcome",
+		      res->signal ? "INTERRUPTED" : outcome_name(o->outcome), "last_phase",
+		      frame_phase_name(o->last_phase), "exit_status", r->exit_code, "kernel",
+		      r->kernel, "release", r->release, "topology", topology, "memory_mib",
+		      (json_int_t)r->options->memory_mib);
 	if (!doc)
 		return NULL;
 	json_object_set_new(doc, "why", json_text((const char *)res->why.data, res->why.len));

@@ -7,9 +7,9 @@
 struct report {
 	const struct run_options *options;
 	const struct run_result *result;
-	const char *kernel;	/* path */
-	const char *release;	/* "" if not known */
-	uint64_t start_ns;	/* of the process */
+	const char *kernel;  /* path */
+	const char *release; /* "" if not known */
+	uint64_t start_ns;   /* of the process */
 	uint64_t end_ns;
 	int exit_code;
 };

@@ -9,7 +9,12 @@
 #include "base/buf.h"
 #include "base/num.h"
 
-enum { DEFAULT_MEMORY_MIB = 512, MAX_MEMORY_MIB = 1024 * 1024, DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
+enum {
+	DEFAULT_MEMORY_MIB = 512,
+	MAX_MEMORY_MIB = 1024 * 1024,
+	DEFAULT_TIMEOUT_S = 600,
+	MAX_TIMEOUT_S = 30 * 86400
+};
 
 enum option_id {
 	OPT_APPEND = 256,
@@ -60,26 +65,32 @@ void run_options_usage(bool interactive)
 {
 	printf("usage: ktstr %s [options] %s\n", interactive ? "shell" : "run",
 	       interactive ? "[-- COMMAND ARGS...]" : "-- COMMAND ARGS...");
-	fputs("  --kernel K            kernel file, or name of a cached kernel (ktstr kernel list);\n"
-	      "                        default: $KTSTR_KERNEL, the newest in the cache, the host's own\n"
-	      "  --topology n,l,c,t    NUMA nodes, LLCs in all, cores per LLC, threads per core (1,1,1,1)\n"
-	      "  --memory MIB          guest memory (512)\n"
-	      "  --timeout S           end the run after S seconds (600; 0: never)\n"
-	      "  --append ARGS         more kernel arguments; repeatable\n"
-	      "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
-	      "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
-	      "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside the kernel\n"
-	      "  --initrd FILE         boot with this initramfs as it is, without ktstr-init and COMMAND\n"
-	      "  --relay GUEST[:HOST]  join unix socket GUEST in the guest to unix socket HOST here\n"
-	      "  --stdin               feed standard input to the command\n"
-	      "  --dmesg FILE          write the kernel log there\n"
-	      "  --json FILE           write the result there as one JSON document (-: stdout)\n"
-	      "  --timeline            print when each phase was reached\n"
-	      "  --keep                keep the artefacts (consoles, kernel log, result) and say where\n"
-	      "  --kaslr               boot the bzImage itself, so that the kernel places itself\n"
-	      "  --pit                 give the machine an i8254 timer\n"
-	      "  --force               boot even where `ktstr doctor` says that this KVM cannot\n",
-	      stdout);
+	fputs(
+	    "  --kernel K            kernel file, or name of a cached kernel (ktstr kernel list);\n"
+	    "                        default: $KTSTR_KERNEL, the newest in the cache, the host's "
+	    "own\n"
+	    "  --topology n,l,c,t    NUMA nodes, LLCs in all, cores per LLC, threads per core "
+	    "(1,1,1,1)\n"
+	    "  --memory MIB          guest memory (512)\n"
+	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
+	    "  --append ARGS         more kernel arguments; repeatable\n"
+	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
+	    "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
+	    "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside "
+	    "the kernel\n"
+	    "  --initrd FILE         boot with this initramfs as it is, without ktstr-init and "
+	    "COMMAND\n"
+	    "  --relay GUEST[:HOST]  join unix socket GUEST in the guest to unix socket HOST here\n"
+	    "  --stdin               feed standard input to the command\n"
+	    "  --dmesg FILE          write the kernel log there\n"
+	    "  --json FILE           write the result there as one JSON document (-: stdout)\n"
+	    "  --timeline            print when each phase was reached\n"
+	    "  --keep                keep the artefacts (consoles, kernel log, result) and say "
+	    "where\n"
+	    "  --kaslr               boot the bzImage itself, so that the kernel places itself\n"
+	    "  --pit                 give the machine an i8254 timer\n"
+	    "  --force               boot even where `ktstr doctor` says that this KVM cannot\n",
+	    stdout);
 }
 
 static void add(const char ***list, size_t *n, const char *item)
@@ -94,8 +105,10 @@ static int parse_relay(struct run_options *o, const char *arg, struct error *err
 	size_t n = colon ? (size_t)(colon - arg) : strlen(arg);
 
 	if (arg[0] != '/' || (colon && !colon[1]))
-		return error_set_usage(err, -EINVAL,
-				       "--relay: '%s' is not GUEST[:HOST] with an absolute socket path in the guest", arg);
+		return error_set_usage(
+		    err, -EINVAL,
+		    "--relay: '%s' is not GUEST[:HOST] with an absolute socket path in the guest",
+		    arg);
 	o->relay_guest = xasprintf("%.*s", (int)n, arg);
 	o->relay_host = colon ? colon + 1 : NULL;
 	return 0;
@@ -165,13 +178,15 @@ static int check(struct run_options *o, struct error *err)
 	if (o->memory_mib % 2)
 		o->memory_mib++; /* RAM comes in 2 MiB units */
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
-		return error_set_usage(err, -EINVAL,
-				       "--initrd boots an initramfs as it is: it goes with no COMMAND, --include, "
-				       "--relay, and not with `ktstr shell`");
+		return error_set_usage(
+		    err, -EINVAL,
+		    "--initrd boots an initramfs as it is: it goes with no COMMAND, --include, "
+		    "--relay, and not with `ktstr shell`");
 	return 0;
 }
 
-int run_options_parse(int argc, char **argv, bool interactive, struct run_options *ret, struct error *err)
+int run_options_parse(int argc, char **argv, bool interactive, struct run_options *ret,
+		      struct error *err)
 {
 	int id;
 
@@ -185,9 +200,11 @@ int run_options_parse(int argc, char **argv, bool interactive, struct run_option
 	optind = 1;
 	while ((id = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
 		if (id == ':')
-			return error_set_usage(err, -EINVAL, "option '%s' needs a value", argv[optind - 1]);
+			return error_set_usage(err, -EINVAL, "option '%s' needs a value",
+					       argv[optind - 1]);
 		if (id == '?')
-			return error_set_usage(err, -EINVAL, "unknown option '%s'; see `ktstr %s --help`",
+			return error_set_usage(err, -EINVAL,
+					       "unknown option '%s'; see `ktstr %s --help`",
 					       argv[optind - 1], argv[0]);
 		if (parse_one(ret, id, optarg, err) < 0)
 			return err->code;

@@ -33,6 +33,7 @@ struct run_options {
 };
 
 /* @argv[0] is the subcommand. Errors are class usage. */
-MUST_CHECK int run_options_parse(int argc, char **argv, bool interactive, struct run_options *ret, struct error *err);
+MUST_CHECK int run_options_parse(int argc, char **argv, bool interactive, struct run_options *ret,
+				 struct error *err);
 void run_options_fini(struct run_options *o);
 void run_options_usage(bool interactive);

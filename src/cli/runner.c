@@ -32,14 +32,18 @@ struct runner {
 	struct reactor_op kill_timer;
 	bool discard_output; /* interrupted, or nobody reads it */
 	bool input_ended;
-	uint64_t guest_offset_ns; /* smallest arrival - guest time seen: maps the guest's clock to ours */
+	uint64_t
+	    guest_offset_ns; /* smallest arrival - guest time seen: maps the guest's clock to ours */
 };
 
 /* Results */
 
 void run_result_init(struct run_result *r)
 {
-	*r = (struct run_result){ .console = SINK_INIT, .com2 = SINK_INIT, .tty = SINK_INIT, .dmesg = SINK_INIT,
+	*r = (struct run_result){ .console = SINK_INIT,
+				  .com2 = SINK_INIT,
+				  .tty = SINK_INIT,
+				  .dmesg = SINK_INIT,
 				  .frames = SINK_INIT };
 }
 
@@ -88,7 +92,8 @@ static void stop_vm(struct runner *r)
 	r->discard_output = true;
 	if (r->link)
 		link_send(r->link, FRAME_VM_STOP, NULL, 0);
-	reactor_timer(r->reactor, &r->kill_timer, clock_now_ns() + STOP_GRACE_S * NS_PER_S, on_kill_timer);
+	reactor_timer(r->reactor, &r->kill_timer, clock_now_ns() + STOP_GRACE_S * NS_PER_S,
+		      on_kill_timer);
 }
 
 static void on_overdue(struct reactor_op *op, int res, bool more)
@@ -148,7 +153,8 @@ static void on_outcome(struct runner *r, const struct frame *f)
 	if (f->header.length < sizeof(res->outcome))
 		return;
 	memcpy(&res->outcome, f->payload, sizeof(res->outcome));
-	buf_append(&res->why, f->payload + sizeof(res->outcome), f->header.length - sizeof(res->outcome));
+	buf_append(&res->why, f->payload + sizeof(res->outcome),
+		   f->header.length - sizeof(res->outcome));
 	res->has_outcome = true;
 	reactor_stop(r->reactor, 0);
 }
@@ -235,10 +241,11 @@ static void on_closed(void *ctx, int err)
 	if (res->has_outcome)
 		return;
 	if (status >= 0 && WIFSIGNALED(status))
-		n = snprintf(text, sizeof(text), "the VM process was ended by signal %d (%s)", WTERMSIG(status),
-			     sigabbrev_np(WTERMSIG(status)));
+		n = snprintf(text, sizeof(text), "the VM process was ended by signal %d (%s)",
+			     WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
 	else
-		n = snprintf(text, sizeof(text), "the VM process ended without a verdict (status %d)",
+		n = snprintf(text, sizeof(text),
+			     "the VM process ended without a verdict (status %d)",
 			     status >= 0 ? WEXITSTATUS(status) : status);
 	buf_append(&res->why, text, (size_t)n);
 	res->outcome = (struct frame_outcome){ .outcome = OUTCOME_INFRA };
@@ -253,7 +260,8 @@ static void on_window_size(struct runner *r)
 	struct winsize ws;
 
 	if (r->config->interactive && r->link && ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) == 0)
-		link_send(r->link, FRAME_VM_TTY_SIZE, &(struct frame_tty_size){ ws.ws_row, ws.ws_col },
+		link_send(r->link, FRAME_VM_TTY_SIZE,
+			  &(struct frame_tty_size){ ws.ws_row, ws.ws_col },
 			  sizeof(struct frame_tty_size));
 }
 
@@ -292,7 +300,8 @@ static void pump_input(struct runner *r)
 			stop_vm(r);
 			return;
 		}
-		link_send(r->link, r->config->interactive ? FRAME_VM_TTY_INPUT : FRAME_STDIN, chunk, (size_t)n);
+		link_send(r->link, r->config->interactive ? FRAME_VM_TTY_INPUT : FRAME_STDIN, chunk,
+			  (size_t)n);
 	}
 }
 
@@ -387,16 +396,19 @@ static int set_up(struct runner *r, sigset_t *old, struct error *err)
 	r->process->link_fd = -1;
 	reactor_poll(r->reactor, &r->signals, r->signal_fd, POLLIN, on_signal);
 	if (c->deadline_ns != UINT64_MAX)
-		reactor_timer(r->reactor, &r->overdue, c->deadline_ns + OVERDUE_GRACE_S * NS_PER_S, on_overdue);
+		reactor_timer(r->reactor, &r->overdue, c->deadline_ns + OVERDUE_GRACE_S * NS_PER_S,
+			      on_overdue);
 	if (c->interactive || c->forward_stdin)
 		reactor_poll(r->reactor, &r->input, STDIN_FILENO, POLLIN, on_input);
 	return 0;
 }
 
-int runner_run(const struct runner_config *config, struct vm_process *process, struct run_result *result,
-	       struct error *err)
+int runner_run(const struct runner_config *config, struct vm_process *process,
+	       struct run_result *result, struct error *err)
 {
-	struct runner r = { .config = config, .process = process, .result = result, .signal_fd = -1 };
+	struct runner r = {
+		.config = config, .process = process, .result = result, .signal_fd = -1
+	};
 	sigset_t old;
 
 	int res = set_up(&r, &old, err);

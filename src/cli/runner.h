@@ -22,8 +22,8 @@ struct runner_phase {
 
 struct runner_config {
 	enum reactor_backend backend;
-	bool interactive;   /* stdin and stdout are hvc0 */
-	bool forward_stdin; /* stdin is the command's */
+	bool interactive;     /* stdin and stdout are hvc0 */
+	bool forward_stdin;   /* stdin is the command's */
 	uint64_t deadline_ns; /* the VM process should have ended by then; UINT64_MAX: no limit */
 };
 
@@ -31,7 +31,7 @@ struct run_result {
 	bool has_outcome;
 	struct frame_outcome outcome;
 	struct buf why;
-	int signal;	       /* the run was interrupted by it; 0: was not */
+	int signal; /* the run was interrupted by it; 0: was not */
 	struct runner_phase phases[RUNNER_MAX_PHASES];
 	size_t n_phases;
 	char *notes[RUNNER_MAX_NOTES];
@@ -40,7 +40,8 @@ struct run_result {
 	struct buf crash; /* FRAME_CRASH texts */
 	struct sink console, com2, tty, dmesg, frames;
 	uint64_t n_frames[256]; /* by type */
-	uint64_t result_bytes;	/* payload bytes of the test's own frames (types below FRAME_STDOUT) */
+	uint64_t
+	    result_bytes; /* payload bytes of the test's own frames (types below FRAME_STDOUT) */
 };
 
 void run_result_init(struct run_result *r);
@@ -49,5 +50,5 @@ void run_result_add_phase(struct run_result *r, uint32_t phase, uint64_t time_ns
 void run_result_add_note(struct run_result *r, const char *text, size_t n);
 
 /* Takes over @process's link. On return the process is killed, ending, or gone. Error: our own set-up only. */
-MUST_CHECK int runner_run(const struct runner_config *config, struct vm_process *process, struct run_result *result,
-			  struct error *err);
+MUST_CHECK int runner_run(const struct runner_config *config, struct vm_process *process,
+			  struct run_result *result, struct error *err);

@@ -12,7 +12,7 @@ struct sink {
 	uint64_t file_limit;
 	uint64_t n_dropped; /* beyond the limit, or after a failed write */
 	int write_error;    /* first failure, -errno */
-	char *tail;	    /* ring */
+	char *tail;         /* ring */
 	size_t tail_len;
 	size_t tail_end;
 };

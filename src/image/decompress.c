@@ -174,8 +174,12 @@ static int unlzma(enum compression c, const uint8_t *in, size_t n, struct decomp
 		status = lzma_code(&z, LZMA_FINISH);
 		if (status == LZMA_BUF_ERROR)
 			ret = cut_short(c, n, err);
-		else if (status == LZMA_MEM_ERROR || status == LZMA_MEMLIMIT_ERROR)
+		else if (status == LZMA_MEM_ERROR)
 			ret = no_memory(c, err);
+		else if (status == LZMA_MEMLIMIT_ERROR)
+			ret = error_set_usage(err, -EFBIG,
+					      "its %s data needs more than %llu MiB to decompress",
+					      compression_name(c), LZMA_MEMORY_MAX / MIB);
 		else if (status != LZMA_OK && status != LZMA_STREAM_END)
 			ret = damaged(c, z.total_in, err);
 		else

@@ -30,6 +30,7 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/hash.h"
@@ -39,10 +40,14 @@
 enum {
 	COMPRESSED_MAX = 512 << 20,
 	KEY_MAX = 160,
-	SETTLED_S = 2,    /* age of a ctime after which a change shows in it */
 	ENTRIES_MAX = 24, /* a kernel developer makes one per build: the oldest go */
 	ELF_MAGIC_LEN = 4,
 };
+
+/* Age of a ctime after which any further change gets another ctime; the second for file systems of
+ * whole seconds. */
+#define SETTLED_NS        (100 * NS_PER_MS)
+#define SETTLED_COARSE_NS (3 * NS_PER_S)
 
 /* The folder and the entry's name, while one payload is looked up or made. */
 struct entry {
@@ -73,7 +78,9 @@ static int key_init(struct entry *e, const char *cache_dir, const struct payload
 			    (uintmax_t)st.st_ino, (uintmax_t)st.st_size,
 			    (uintmax_t)st.st_mtim.tv_sec, (unsigned long)st.st_mtim.tv_nsec,
 			    (uintmax_t)st.st_ctim.tv_sec, (unsigned long)st.st_ctim.tv_nsec);
-	e->may_link = st.st_ctim.tv_sec < now.tv_sec - SETTLED_S;
+	int64_t age_ns =
+	    (now.tv_sec - st.st_ctim.tv_sec) * (int64_t)NS_PER_S + now.tv_nsec - st.st_ctim.tv_nsec;
+	e->may_link = age_ns > (int64_t)(st.st_ctim.tv_nsec ? SETTLED_NS : SETTLED_COARSE_NS);
 	return 0;
 }
 
@@ -207,6 +214,11 @@ static bool is_entry_name(const char *name)
 	return n == HASH_TEXT_MAX - 1 + 4 && strcmp(name + n - 4, ".elf") == 0;
 }
 
+static bool is_before(const struct timespec *a, const struct timespec *b)
+{
+	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
+}
+
 /* Removes what dead processes left, and the oldest entry if there are too many; called under the
  * lock. */
 static void prune(const char *dir)
@@ -230,7 +242,7 @@ static void prune(const char *dir)
 			continue;
 		}
 		n_entries++;
-		if (st.st_mtim.tv_sec >= oldest.tv_sec)
+		if (!is_before(&st.st_mtim, &oldest))
 			continue;
 		oldest = st.st_mtim;
 		(void)snprintf(oldest_name, sizeof(oldest_name), "%s", de->d_name);
@@ -283,20 +295,25 @@ static int make_dirs(const struct entry *e, struct error *err)
 }
 
 static int make_entry(const struct entry *e, const struct payload *p, const uint8_t *data,
-		      uint8_t *head, struct error *err)
+		      int *ret_fd, uint8_t *head, struct error *err)
 {
 	int r = make_dirs(e, err);
 	if (r < 0)
 		return r;
 	CLEANUP(fd_closep) int lock = lock_open(e->dir);
-	CLEANUP(fd_closep) int made_by_other = open_entry(e->path, p);
-	if (made_by_other >= 0)
+	*ret_fd = open_entry(e->path, p); /* made by another process meanwhile? */
+	if (*ret_fd >= 0)
 		return PAYLOAD_ELF;
 	if (lock >= 0) {
 		prune(e->dir);
 		prune_links(e->dir);
 	}
-	return unpack(e, p, data, head, err);
+	r = unpack(e, p, data, head, err);
+	if (r != PAYLOAD_ELF)
+		return r;
+	*ret_fd = open_entry(e->path, p);
+	return *ret_fd < 0 ? error_set(err, errno ? errno : EIO, "cannot open '%s'", e->path)
+			   : PAYLOAD_ELF;
 }
 
 static int open_or_make(struct entry *e, const struct payload *p, int *ret_fd, uint8_t *head,
@@ -308,18 +325,11 @@ static int open_or_make(struct entry *e, const struct payload *p, int *ret_fd, u
 	if (r < 0)
 		return r;
 	path_init(e, p, data);
-	int fd = open_entry(e->path, p);
-	if (fd < 0) {
-		r = make_entry(e, p, data, head, err);
-		if (r != PAYLOAD_ELF)
-			return r;
-		fd = open_entry(e->path, p);
-	}
-	if (fd < 0)
-		return error_set(err, errno, "cannot open '%s'", e->path);
-	make_link(e);
-	*ret_fd = fd;
-	return PAYLOAD_ELF;
+	*ret_fd = open_entry(e->path, p);
+	r = *ret_fd >= 0 ? PAYLOAD_ELF : make_entry(e, p, data, ret_fd, head, err);
+	if (r == PAYLOAD_ELF)
+		make_link(e);
+	return r;
 }
 
 int payload_cache_open(const char *cache_dir, const struct payload *p, int *ret_fd,

@@ -20,12 +20,13 @@ struct link {
 	int fd;
 	struct reactor_op poll;
 	struct reactor_deferred retry; /* goes on receiving after link_resume */
-	struct reactor_deferred reap;  /* frees a closed link when no callback of it is on the stack */
+	struct reactor_deferred
+	    reap; /* frees a closed link when no callback of it is on the stack */
 	struct frame_decoder decoder;
 	uint8_t *storage;
 	uint8_t chunk[RECEIVE_CHUNK]; /* received, not yet fed: what a paused owner left */
 	size_t chunk_begin, chunk_end;
-	struct buf queue;  /* bytes that the socket did not take, from queue_begin on */
+	struct buf queue; /* bytes that the socket did not take, from queue_begin on */
 	size_t queue_begin;
 	uint64_t sequence;
 	bool paused;
@@ -73,7 +74,8 @@ static void flush(struct link *l)
 	size_t before = link_pending(l);
 
 	while (link_pending(l)) {
-		ssize_t n = send(l->fd, l->queue.data + l->queue_begin, link_pending(l), MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t n = send(l->fd, l->queue.data + l->queue_begin, link_pending(l),
+				 MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
 		if (n < 0 && errno == EAGAIN)
@@ -214,8 +216,8 @@ static size_t send_now(struct link *l, struct iovec *iov, size_t n_iov)
 	return n < 0 ? 0 : (size_t)n;
 }
 
-void link_send2(struct link *l, enum frame_type type, const void *head, size_t n_head, const void *body,
-		size_t n_body)
+void link_send2(struct link *l, enum frame_type type, const void *head, size_t n_head,
+		const void *body, size_t n_body)
 {
 	uint8_t header[FRAME_HEADER_SIZE];
 

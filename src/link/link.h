@@ -24,8 +24,8 @@ struct link_ops {
 };
 
 /* Takes ownership of @fd on success and makes it non-blocking. Starts receiving at once. */
-MUST_CHECK int link_new(struct reactor *r, int fd, const struct link_ops *ops, void *ctx, struct link **ret,
-			struct error *err);
+MUST_CHECK int link_new(struct reactor *r, int fd, const struct link_ops *ops, void *ctx,
+			struct link **ret, struct error *err);
 /*
  * Ends the link: no callback comes after it. The memory and the descriptor live on until the reactor has let go of
  * them, which needs a further turn. Safe from inside callbacks. NULL is fine; returns NULL.
@@ -34,8 +34,8 @@ struct link *link_close(struct link *l);
 
 void link_send(struct link *l, enum frame_type type, const void *payload, size_t n);
 /* Header part and body part as one payload, without copying them together first. */
-void link_send2(struct link *l, enum frame_type type, const void *head, size_t n_head, const void *body,
-		size_t n_body);
+void link_send2(struct link *l, enum frame_type type, const void *head, size_t n_head,
+		const void *body, size_t n_body);
 /* More than LINK_CONGESTED bytes wait for the socket. */
 enum { LINK_CONGESTED = 256 * 1024 };
 bool link_is_congested(const struct link *l);

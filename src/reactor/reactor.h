@@ -65,10 +65,10 @@ struct reactor_op {
 	bool ready;       /* the result is known and waits for delivery on the reactor's list */
 	bool handed_over; /* the kernel or a worker thread has it: a cancel has to ask there */
 	int res;
+	int fd;
 	reactor_fn fn;
 	struct reactor *reactor;
 	struct list node;
-	int fd;
 	int poll_fd; /* epoll's own duplicate of @fd */
 	int mode;
 	uint32_t events;

@@ -27,10 +27,13 @@ static void keep_line(struct judge *j, const char *line)
  * printk puts them, after a time stamp; a panic's own first line also without (kernels with PRINTK_TIME=n).
  */
 static const char panic_mark[] = "Kernel panic - not syncing";
-static const char *const oops_marks[] = { "Oops: ", "BUG: unable to handle", "BUG: kernel NULL pointer",
-					  "general protection fault", "Unable to handle kernel" };
-static const char *const stall_marks[] = { "soft lockup - CPU#", "hard LOCKUP on cpu", "self-detected stall on CPU",
-					   "detected stalls on CPUs/tasks", "detected stall on CPU" };
+static const char *const oops_marks[] = { "Oops: ", "BUG: unable to handle",
+					  "BUG: kernel NULL pointer", "general protection fault",
+					  "Unable to handle kernel" };
+static const char *const stall_marks[] = { "soft lockup - CPU#", "hard LOCKUP on cpu",
+					   "self-detected stall on CPU",
+					   "detected stalls on CPUs/tasks",
+					   "detected stall on CPU" };
 
 static bool has_mark(const char *line, const char *const *marks, size_t n)
 {
@@ -130,9 +133,11 @@ void judge_init_error(struct judge *j, const uint8_t *text, size_t n)
 	j->init_error[n] = 0;
 }
 
-static enum outcome set_why(char why[static JUDGE_TEXT_MAX], enum outcome outcome, const char *first, const char *rest)
+static enum outcome set_why(char why[static JUDGE_TEXT_MAX], enum outcome outcome,
+			    const char *first, const char *rest)
 {
-	(void)snprintf(why, JUDGE_TEXT_MAX, "%s%s%s", first, rest && *rest ? "\n" : "", rest ? rest : "");
+	(void)snprintf(why, JUDGE_TEXT_MAX, "%s%s%s", first, rest && *rest ? "\n" : "",
+		       rest ? rest : "");
 	return outcome;
 }
 
@@ -166,10 +171,13 @@ static enum outcome decide_limit(const struct judge *j, char why[static JUDGE_TE
 {
 	char text[128];
 
-	(void)snprintf(text, sizeof(text), "no end in time; last phase reached: %s", frame_phase_name(j->last_phase));
+	(void)snprintf(text, sizeof(text), "no end in time; last phase reached: %s",
+		       frame_phase_name(j->last_phase));
 	switch (j->limit) {
 	case JUDGE_TIMEOUT:
-		return set_why(why, j->last_phase >= PHASE_INIT || j->bare ? OUTCOME_TIMEOUT : OUTCOME_BOOT, text, NULL);
+		return set_why(
+		    why, j->last_phase >= PHASE_INIT || j->bare ? OUTCOME_TIMEOUT : OUTCOME_BOOT,
+		    text, NULL);
 	case JUDGE_BOOT_TIMEOUT:
 		return set_why(why, OUTCOME_BOOT, text, NULL);
 	case JUDGE_INTERRUPTED:
@@ -190,7 +198,8 @@ static enum outcome decide(const struct judge *j, enum vm_end end, const char *e
 	if (j->panic || j->oops)
 		return set_why(why, OUTCOME_PANIC, j->why, NULL);
 	if (j->has_exit && j->exit.kind == EXIT_INIT)
-		return set_why(why, OUTCOME_INFRA, j->init_error[0] ? j->init_error : "ktstr-init failed", NULL);
+		return set_why(why, OUTCOME_INFRA,
+			       j->init_error[0] ? j->init_error : "ktstr-init failed", NULL);
 	if (j->has_exit) {
 		bool ok = j->exit.kind == EXIT_STATUS && j->exit.value == 0;
 		return set_why(why, ok ? OUTCOME_PASS : OUTCOME_FAIL, "", j->why);
@@ -205,9 +214,11 @@ static enum outcome decide(const struct judge *j, enum vm_end end, const char *e
 	return decide_no_exit(j, end, end_text, why);
 }
 
-void judge_decide(const struct judge *j, enum vm_end end, const char *end_text, struct frame_outcome *ret,
-		  char why[static JUDGE_TEXT_MAX])
+void judge_decide(const struct judge *j, enum vm_end end, const char *end_text,
+		  struct frame_outcome *ret, char why[static JUDGE_TEXT_MAX])
 {
-	*ret = (struct frame_outcome){ .last_phase = j->last_phase, .has_exit = j->has_exit, .exit = j->exit };
+	*ret = (struct frame_outcome){ .last_phase = j->last_phase,
+				       .has_exit = j->has_exit,
+				       .exit = j->exit };
 	ret->outcome = (uint32_t)decide(j, end, end_text, why);
 }

@@ -10,7 +10,13 @@
 enum { JUDGE_TEXT_MAX = 4096, JUDGE_LINE_MAX = 512, JUDGE_KEEP_LINES = 24 };
 
 /* Why the VM process itself ended the VM; the guest had no say. */
-enum judge_limit { JUDGE_NO_LIMIT, JUDGE_TIMEOUT, JUDGE_BOOT_TIMEOUT, JUDGE_PANIC_GRACE, JUDGE_INTERRUPTED };
+enum judge_limit {
+	JUDGE_NO_LIMIT,
+	JUDGE_TIMEOUT,
+	JUDGE_BOOT_TIMEOUT,
+	JUDGE_PANIC_GRACE,
+	JUDGE_INTERRUPTED
+};
 
 struct judge {
 	/* The line being collected from each serial port. */
@@ -28,7 +34,7 @@ struct judge {
 	char init_error[512];
 	uint32_t last_phase;
 	enum judge_limit limit;
-	bool bare;	  /* no Linux in it: powering off is success */
+	bool bare; /* no Linux in it: powering off is success */
 };
 
 void judge_init(struct judge *j, bool bare);
@@ -39,5 +45,5 @@ void judge_exit(struct judge *j, const struct frame_exit *exit);
 void judge_init_error(struct judge *j, const uint8_t *text, size_t n);
 
 /* The verdict, and its reason as text (one line first, details after it). @end_text is vm_config.on_end's. */
-void judge_decide(const struct judge *j, enum vm_end end, const char *end_text, struct frame_outcome *ret,
-		  char why[static JUDGE_TEXT_MAX]);
+void judge_decide(const struct judge *j, enum vm_end end, const char *end_text,
+		  struct frame_outcome *ret, char why[static JUDGE_TEXT_MAX]);

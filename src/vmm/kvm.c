@@ -41,16 +41,19 @@ int kvm_open(struct error *err)
 		if (version == KVM_API_VERSION)
 			return fd;
 		(void)close(fd);
-		(void)error_set_text(err, -ENOTSUP, "/dev/kvm: API version %d, need %d", version, KVM_API_VERSION);
+		(void)error_set_text(err, -ENOTSUP, "/dev/kvm: API version %d, need %d", version,
+				     KVM_API_VERSION);
 	} else if (errno == ENOENT || errno == ENXIO || errno == ENODEV) {
-		(void)error_set_text(err, -ENODEV,
-				     "/dev/kvm does not exist: load kvm_intel or kvm_amd, enable virtualization "
-				     "in the firmware, or give this container the device");
+		(void)error_set_text(
+		    err, -ENODEV,
+		    "/dev/kvm does not exist: load kvm_intel or kvm_amd, enable virtualization "
+		    "in the firmware, or give this container the device");
 	} else if (errno == EACCES || errno == EPERM) {
-		(void)error_set_text(err, -EACCES,
-				     "/dev/kvm: permission denied for uid %u: join the group that owns it "
-				     "(`usermod -aG kvm USER`, then log in again)",
-				     (unsigned)geteuid());
+		(void)error_set_text(
+		    err, -EACCES,
+		    "/dev/kvm: permission denied for uid %u: join the group that owns it "
+		    "(`usermod -aG kvm USER`, then log in again)",
+		    (unsigned)geteuid());
 	} else {
 		return kvm_error(err, errno, "open /dev/kvm");
 	}

@@ -25,17 +25,18 @@ enum {
 	PROBE_LOAD = 0x100000,
 	PROBE_PORT = 0xf4,
 	PROBE_MMIO = 0xd0000000, /* below 4 GiB, in the hole: nothing of the machine is there */
-	KERNEL_LOOP = 20000,
-	USER_LOOP = 1000000,
+	LOOP_MIN = 2000,
+	LOOP_MAX = 20000000,
+	LOOP_NS_MIN = 5000000,
 	TIMER_LOOP = 200000,
 	N_STORES = 64,
 	CANNOT_BE = -1,
 };
 
 extern const uint8_t kvm_probe_blob[], kvm_probe_blob_end[];
-extern const uint8_t kvm_probe_popcnt[], kvm_probe_andn[], kvm_probe_shlx[], kvm_probe_cmpxchg16b[], kvm_probe_stac[],
-	kvm_probe_fwait[], kvm_probe_xrstor[], kvm_probe_int3[], kvm_probe_timer[], kvm_probe_loop[], kvm_probe_store[],
-	kvm_probe_user_loop[], kvm_probe_syscall[];
+extern const uint8_t kvm_probe_popcnt[], kvm_probe_andn[], kvm_probe_shlx[], kvm_probe_cmpxchg16b[],
+    kvm_probe_stac[], kvm_probe_fwait[], kvm_probe_xrstor[], kvm_probe_int3[], kvm_probe_timer[],
+    kvm_probe_loop[], kvm_probe_store[], kvm_probe_user_loop[], kvm_probe_syscall[];
 
 /* One vCPU that is put back to its first state before each probe. Calling thread only. */
 struct machine {
@@ -91,7 +92,8 @@ static int load(struct machine *m, const struct topology *t, struct error *err)
 
 	if (arch_boot_write(&m->mem, &boot, err) < 0)
 		return err->code;
-	res = guest_mem_write(&m->mem, GPA(PROBE_LOAD), kvm_probe_blob, (size_t)(kvm_probe_blob_end - kvm_probe_blob));
+	res = guest_mem_write(&m->mem, GPA(PROBE_LOAD), kvm_probe_blob,
+			      (size_t)(kvm_probe_blob_end - kvm_probe_blob));
 	if (res < 0)
 		return error_set(err, res, "cannot load the probe");
 	if (arch_vcpu_init(m->vcpu_fd, 0, &boot, err) < 0)
@@ -118,7 +120,8 @@ static int machine_init(struct machine *m, struct error *err)
 	if (res < 0)
 		return kvm_error(err, res, "cannot map memory for the probe");
 	struct kvm_userspace_memory_region slot = { .memory_size = 4 * MIB,
-						    .userspace_addr = (uintptr_t)m->mem.ranges[0].hva };
+						    .userspace_addr =
+							(uintptr_t)m->mem.ranges[0].hva };
 	res = kvm_ioctl(m->vm_fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&slot);
 	if (res < 0)
 		return kvm_error(err, res, "KVM_SET_USER_MEMORY_REGION");
@@ -164,10 +167,10 @@ struct instruction {
 };
 
 static const struct instruction instructions[] = {
-	{ "int3", kvm_probe_int3, 0, 0, 0 },	     { "popcnt", kvm_probe_popcnt, 1, 2, 23 },
-	{ "fwait", kvm_probe_fwait, 0, 0, 0 },	     { "cmpxchg16b", kvm_probe_cmpxchg16b, 1, 2, 13 },
-	{ "andn (VEX)", kvm_probe_andn, 7, 1, 3 },   { "shlx (BMI2)", kvm_probe_shlx, 7, 1, 8 },
-	{ "stac/clac", kvm_probe_stac, 7, 1, 20 },   { "xrstor", kvm_probe_xrstor, 1, 2, 26 },
+	{ "int3", kvm_probe_int3, 0, 0, 0 },       { "popcnt", kvm_probe_popcnt, 1, 2, 23 },
+	{ "fwait", kvm_probe_fwait, 0, 0, 0 },     { "cmpxchg16b", kvm_probe_cmpxchg16b, 1, 2, 13 },
+	{ "andn (VEX)", kvm_probe_andn, 7, 1, 3 }, { "shlx (BMI2)", kvm_probe_shlx, 7, 1, 8 },
+	{ "stac/clac", kvm_probe_stac, 7, 1, 20 }, { "xrstor", kvm_probe_xrstor, 1, 2, 26 },
 };
 static_assert(ARRAY_SIZE(instructions) <= KVM_PROBE_MAX_INSTRUCTIONS, "room in struct kvm_probe");
 
@@ -177,7 +180,8 @@ static bool cpu_has(const struct instruction *i)
 
 	if (!i->leaf)
 		return true;
-	return __get_cpuid_count(i->leaf, 0, &regs[0], &regs[1], &regs[2], &regs[3]) && regs[i->reg] >> i->bit & 1;
+	return __get_cpuid_count(i->leaf, 0, &regs[0], &regs[1], &regs[2], &regs[3]) &&
+	       regs[i->reg] >> i->bit & 1;
 }
 
 static double per_us(uint64_t n, uint64_t ns)
@@ -185,15 +189,20 @@ static double per_us(uint64_t n, uint64_t ns)
 	return ns ? (double)n * 1000 / (double)ns : 0;
 }
 
-static void measure_speed(struct machine *m, struct kvm_probe *p)
+/*
+ * Millions of instructions per second of a probe that is one loop of two instructions. A slow machine shows itself with
+ * few; a fast one gets many, or entering and leaving the guest is all that would be measured.
+ */
+static double measure_loop(struct machine *m, const uint8_t *label)
 {
-	uint64_t begin = clock_now_ns();
-
-	if (run_probe(m, kvm_probe_loop, KERNEL_LOOP) == 1)
-		p->kernel_mips = per_us(2 * KERNEL_LOOP, clock_now_ns() - begin);
-	begin = clock_now_ns();
-	if (run_probe(m, kvm_probe_user_loop, USER_LOOP) == 1)
-		p->user_mips = per_us(2 * USER_LOOP, clock_now_ns() - begin);
+	for (uint64_t n = LOOP_MIN;; n *= 10) {
+		uint64_t begin = clock_now_ns();
+		if (run_probe(m, label, n) != 1)
+			return 0;
+		uint64_t took = clock_now_ns() - begin;
+		if (took >= LOOP_NS_MIN || n >= LOOP_MAX)
+			return per_us(2 * n, took);
+	}
 }
 
 /* Microseconds of one store by N_STORES of them; the cost of the run itself is that of an empty loop. */
@@ -264,7 +273,8 @@ int kvm_probe(struct kvm_probe *ret, struct error *err)
 
 	*ret = (struct kvm_probe){ 0 };
 	if (res == 0) {
-		measure_speed(&m, ret);
+		ret->kernel_mips = measure_loop(&m, kvm_probe_loop);
+		ret->user_mips = measure_loop(&m, kvm_probe_user_loop);
 		ret->timer_ok = run_probe(&m, kvm_probe_timer, TIMER_LOOP) == 1;
 		ret->syscall_ok = probe_syscall(&m);
 		res = measure_exits(&m, ret, err);
@@ -283,13 +293,15 @@ static bool read_cached(const char *path, const char *boot_id, char *why, size_t
 	char line[512];
 	size_t n_id = strlen(boot_id);
 
-	if (file_read_line(path, line, sizeof(line)) < 0 || strncmp(line, boot_id, n_id) != 0 || line[n_id] != ' ')
+	if (file_read_line(path, line, sizeof(line)) < 0 || strncmp(line, boot_id, n_id) != 0 ||
+	    line[n_id] != ' ')
 		return false;
 	(void)snprintf(why, n, "%s", line + n_id + 1);
 	return true;
 }
 
-static void write_cached(const char *cache_dir, const char *path, const char *boot_id, const char *why)
+static void write_cached(const char *cache_dir, const char *path, const char *boot_id,
+			 const char *why)
 {
 	struct file_new file = FILE_NEW_INIT;
 	struct error err;
@@ -303,7 +315,9 @@ static void write_cached(const char *cache_dir, const char *path, const char *bo
 
 static int probe_decisive(char *why, size_t n, struct error *err)
 {
-	enum { DECISIVE = 2 }; /* int3 and popcnt: every kernel executes both before it has a console */
+	enum {
+		DECISIVE = 2
+	}; /* int3 and popcnt: every kernel executes both before it has a console */
 	struct kvm_probe p = { 0 };
 	struct machine m;
 	int res = machine_init(&m, err);
@@ -324,7 +338,8 @@ int kvm_probe_check_linux(const char *cache_dir, struct error *err)
 	char boot_id[64] = "";
 	char why[256];
 
-	bool has_id = file_read_line("/proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id)) == 0;
+	bool has_id =
+	    file_read_line("/proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id)) == 0;
 	if (!has_id || !read_cached(path, boot_id, why, sizeof(why))) {
 		if (probe_decisive(why, sizeof(why), err) < 0)
 			return err->code;
@@ -333,10 +348,11 @@ int kvm_probe_check_linux(const char *cache_dir, struct error *err)
 	}
 	if (strcmp(why, "complete") == 0)
 		return 0;
-	(void)error_set_text(err, -ENOTSUP,
-			     "this KVM cannot run an unmodified Linux kernel: it emulates kernel mode and lacks %s. "
-			     "Use a host with hardware virtualization, or the synthetic one: "
-			     "`tests/lab/lab -- ktstr run ...`. `ktstr doctor` tells more; --force boots anyway",
-			     why);
+	(void)error_set_text(
+	    err, -ENOTSUP,
+	    "this KVM cannot run an unmodified Linux kernel: it emulates kernel mode and lacks %s. "
+	    "Use a host with hardware virtualization, or the synthetic one: "
+	    "`tests/lab/lab -- ktstr run ...`. `ktstr doctor` tells more; --force boots anyway",
+	    why);
 	return error_classify(err, ERROR_SKIP);
 }

@@ -14,14 +14,14 @@ struct kvm_probe {
 		bool works;
 	} instructions[KVM_PROBE_MAX_INSTRUCTIONS];
 	size_t n_instructions;
-	bool syscall_ok;	    /* a user-mode syscall arrives in the kernel with kernel selectors */
-	bool timer_ok;		    /* a local APIC timer interrupt arrives */
-	double kernel_mips;	    /* kernel-mode instructions per microsecond */
+	bool syscall_ok;    /* a user-mode syscall arrives in the kernel with kernel selectors */
+	bool timer_ok;      /* a local APIC timer interrupt arrives */
+	double kernel_mips; /* kernel-mode instructions per microsecond */
 	double user_mips;
-	double exit_us;		    /* MMIO write with a user-space exit */
-	double ioeventfd_us;	    /* the same write to an ioeventfd */
-	bool complete;		    /* an unmodified kernel can run */
-	char why[256];		    /* what is missing; empty when complete */
+	double exit_us;      /* MMIO write with a user-space exit */
+	double ioeventfd_us; /* the same write to an ioeventfd */
+	bool complete;       /* an unmodified kernel can run */
+	char why[256];       /* what is missing; empty when complete */
 };
 
 /* Runs all probes, about 100 ms at most. Error: no KVM at all, or it fails in a way of its own. */

@@ -40,7 +40,8 @@ static void pump_to_guest(struct relay *r)
 {
 	while (!r->stopped && r->client_fd >= 0) {
 		if (r->begin == r->end) {
-			ssize_t n = r->client_done ? 0 : read(r->client_fd, r->chunk, sizeof(r->chunk));
+			ssize_t n =
+			    r->client_done ? 0 : read(r->client_fd, r->chunk, sizeof(r->chunk));
 			if (n < 0 && errno == EINTR)
 				continue;
 			if (n < 0 && errno == EAGAIN)
@@ -53,7 +54,8 @@ static void pump_to_guest(struct relay *r)
 			r->begin = 0;
 			r->end = (size_t)n;
 		}
-		size_t sent = virtio_console_send(r->console, CONSOLE_PORT_RELAY, r->chunk + r->begin, r->end - r->begin);
+		size_t sent = virtio_console_send(r->console, CONSOLE_PORT_RELAY,
+						  r->chunk + r->begin, r->end - r->begin);
 		if (!sent)
 			return; /* input_ready goes on */
 		r->begin += sent;
@@ -112,7 +114,8 @@ static size_t output(void *ctx, const uint8_t *data, size_t n)
 	size_t sent = 0;
 
 	while (!r->stopped && r->client_fd >= 0 && sent < n) {
-		ssize_t put = send(r->client_fd, data + sent, n - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
+		ssize_t put =
+		    send(r->client_fd, data + sent, n - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (put < 0 && errno == EINTR)
 			continue;
 		if (put < 0 && errno != EAGAIN)
@@ -131,7 +134,8 @@ static void input_ready(void *ctx)
 	pump_to_guest(ctx);
 }
 
-const struct virtio_console_port_ops relay_port_ops = { .output = output, .input_ready = input_ready };
+const struct virtio_console_port_ops relay_port_ops = { .output = output,
+							.input_ready = input_ready };
 
 int relay_new(struct reactor *reactor, int listen_fd, struct relay **ret, struct error *err)
 {

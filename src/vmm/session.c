@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/prctl.h>
 
 #include "abi/frame.h"
 #include "abi/guest_config.h"
@@ -23,7 +24,8 @@ enum {
 	UNSTOPPABLE_QUEUE_MAX = 1024 * 1024,
 	TTY_INPUT_MAX = 64 * 1024,
 	TO_GUEST_MAX = 256 * 1024,
-	PANIC_GRACE_S = 3, /* a panicked guest has panic=-1 and resets itself; one that does not is ended */
+	PANIC_GRACE_S =
+	    3, /* a panicked guest has panic=-1 and resets itself; one that does not is ended */
 };
 
 enum { TIMER_DEADLINE, TIMER_BOOT, TIMER_PANIC, N_TIMERS };
@@ -45,7 +47,7 @@ struct session {
 	struct judge judge;
 	struct frame_decoder decoder;
 	uint8_t *decoder_storage;
-	struct buf to_guest;	/* frames for port 1 that the guest has no buffer for yet */
+	struct buf to_guest; /* frames for port 1 that the guest has no buffer for yet */
 	uint64_t to_guest_sequence;
 	struct buf tty_input;
 	struct limit_timer timers[N_TIMERS];
@@ -62,7 +64,8 @@ struct session {
 
 static void send_phase(struct session *s, enum frame_phase_id phase, uint64_t time_ns)
 {
-	link_send(s->link, FRAME_VM_PHASE, &(struct frame_phase){ .phase = phase, .time_ns = time_ns },
+	link_send(s->link, FRAME_VM_PHASE,
+		  &(struct frame_phase){ .phase = phase, .time_ns = time_ns },
 		  sizeof(struct frame_phase));
 }
 
@@ -110,7 +113,8 @@ static void flush_to_guest(void *ctx)
 
 	if (!s->to_guest.len)
 		return;
-	size_t n = virtio_console_send(vm_console(s->vm), CONSOLE_PORT_FRAMES, s->to_guest.data, s->to_guest.len);
+	size_t n = virtio_console_send(vm_console(s->vm), CONSOLE_PORT_FRAMES, s->to_guest.data,
+				       s->to_guest.len);
 	buf_consume(&s->to_guest, n);
 	resume_link(s);
 }
@@ -195,7 +199,8 @@ static uint8_t *grow_decoder(void *ctx, uint8_t *storage, size_t need)
 
 /* Serial ports and hvc0 */
 
-static void send_unstoppable(struct session *s, enum frame_type type, const uint8_t *data, size_t n, uint64_t *dropped)
+static void send_unstoppable(struct session *s, enum frame_type type, const uint8_t *data, size_t n,
+			     uint64_t *dropped)
 {
 	if (link_pending(s->link) > UNSTOPPABLE_QUEUE_MAX)
 		*dropped += n;
@@ -242,16 +247,28 @@ static void flush_tty_input(void *ctx)
 
 	if (!s->tty_input.len)
 		return;
-	size_t n = virtio_console_send(vm_console(s->vm), CONSOLE_PORT_TTY, s->tty_input.data, s->tty_input.len);
+	size_t n = virtio_console_send(vm_console(s->vm), CONSOLE_PORT_TTY, s->tty_input.data,
+				       s->tty_input.len);
 	buf_consume(&s->tty_input, n);
 	resume_link(s);
 }
 
 /* The end */
 
-static void finish_if_sent(struct session *s)
+/* The runner closes the link next; that it then exits must not cut the teardown short. */
+static void let_runner_go(struct session *s)
 {
-	if (s->verdict_sent && (s->runner_gone || !link_pending(s->link)))
+	if (s->verdict_sent && !link_pending(s->link))
+		(void)prctl(PR_SET_PDEATHSIG, 0);
+}
+
+/*
+ * The runner closes the link when it has the verdict. Waiting for that keeps the teardown, which is milliseconds of
+ * kernel work, from delaying it.
+ */
+static void finish_if_taken(struct session *s)
+{
+	if (s->verdict_sent && s->runner_gone)
 		reactor_stop(s->reactor, 0);
 }
 
@@ -264,7 +281,8 @@ static void send_note(struct session *s, const char *fmt, ...)
 	va_start(ap, fmt);
 	int n = vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	link_send(s->link, FRAME_VM_NOTE, text, n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
+	link_send(s->link, FRAME_VM_NOTE, text,
+		  n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
 }
 
 static void send_notes(struct session *s)
@@ -272,11 +290,12 @@ static void send_notes(struct session *s)
 	frame_decoder_finish(&s->decoder);
 	if (s->decoder.n_dropped_bytes || s->decoder.n_lost)
 		send_note(s,
-			  "frame stream damaged: %" PRIu64 " bytes dropped, %" PRIu64 " frames missing, %" PRIu64
-			  " resynchronisations",
+			  "frame stream damaged: %" PRIu64 " bytes dropped, %" PRIu64
+			  " frames missing, %" PRIu64 " resynchronisations",
 			  s->decoder.n_dropped_bytes, s->decoder.n_lost, s->decoder.n_resyncs);
 	if (s->forged_frames)
-		send_note(s, "%" PRIu64 " frames of unknown or host types ignored", s->forged_frames);
+		send_note(s, "%" PRIu64 " frames of unknown or host types ignored",
+			  s->forged_frames);
 	if (s->tty_dropped)
 		send_note(s, "hvc0: %" PRIu64 " bytes dropped", s->tty_dropped);
 	struct vm_stats stats;
@@ -292,21 +311,29 @@ static void send_stats(struct session *s)
 	struct buf text = { 0 };
 
 	vm_stats(s->vm, &st);
-	buf_printf(&text, "exits.io %" PRIu64 "\nexits.mmio %" PRIu64 "\nexits.interrupted %" PRIu64 "\nexits.other %" PRIu64
-			  "\nexits.unclaimed %" PRIu64 "\n",
-		   st.n_io_exits, st.n_mmio_exits, st.n_interrupted, st.n_other_exits, st.n_unclaimed);
-	buf_printf(&text, "console.kicks %" PRIu64 "\nconsole.notify_exits %" PRIu64 "\nconsole.register_exits %" PRIu64
-			  "\nconsole.interrupts %" PRIu64 "\nconsole.interrupts_suppressed %" PRIu64
-			  "\nconsole.guest_faults %" PRIu64 "\n",
-		   st.console_mmio.n_kicks, st.console_mmio.n_notify_exits, st.console_mmio.n_register_exits,
-		   st.console_mmio.n_interrupts, st.console_mmio.n_interrupts_suppressed,
-		   st.console_mmio.n_guest_faults);
+	buf_printf(&text,
+		   "exits.io %" PRIu64 "\nexits.mmio %" PRIu64 "\nexits.interrupted %" PRIu64
+		   "\nexits.other %" PRIu64 "\nexits.unclaimed %" PRIu64 "\n",
+		   st.n_io_exits, st.n_mmio_exits, st.n_interrupted, st.n_other_exits,
+		   st.n_unclaimed);
+	buf_printf(&text,
+		   "console.kicks %" PRIu64 "\nconsole.notify_exits %" PRIu64
+		   "\nconsole.register_exits %" PRIu64 "\nconsole.interrupts %" PRIu64
+		   "\nconsole.interrupts_suppressed %" PRIu64 "\nconsole.guest_faults %" PRIu64
+		   "\n",
+		   st.console_mmio.n_kicks, st.console_mmio.n_notify_exits,
+		   st.console_mmio.n_register_exits, st.console_mmio.n_interrupts,
+		   st.console_mmio.n_interrupts_suppressed, st.console_mmio.n_guest_faults);
 	for (size_t i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)
-		buf_printf(&text, "console.port%zu.bytes_out %" PRIu64 "\nconsole.port%zu.bytes_in %" PRIu64
-				  "\nconsole.port%zu.stalls %" PRIu64 "\n",
+		buf_printf(&text,
+			   "console.port%zu.bytes_out %" PRIu64
+			   "\nconsole.port%zu.bytes_in %" PRIu64 "\nconsole.port%zu.stalls %" PRIu64
+			   "\n",
 			   i, st.console.port[i].bytes_out, i, st.console.port[i].bytes_in, i,
 			   st.console.port[i].n_stalls);
-	buf_printf(&text, "frames.received %" PRIu64 "\nframes.dropped_bytes %" PRIu64 "\nframes.lost %" PRIu64 "\n",
+	buf_printf(&text,
+		   "frames.received %" PRIu64 "\nframes.dropped_bytes %" PRIu64
+		   "\nframes.lost %" PRIu64 "\n",
 		   s->decoder.n_frames, s->decoder.n_dropped_bytes, s->decoder.n_lost);
 	link_send(s->link, FRAME_VM_STATS, text.data, text.len);
 	buf_fini(&text);
@@ -316,7 +343,8 @@ static void send_outcome(struct session *s, const struct frame_outcome *outcome,
 {
 	link_send2(s->link, FRAME_VM_OUTCOME, outcome, sizeof(*outcome), why, strlen(why));
 	s->verdict_sent = true;
-	finish_if_sent(s);
+	let_runner_go(s);
+	finish_if_taken(s);
 }
 
 /* The verdict is due when the VM ended and its last frames have come through. */
@@ -392,16 +420,22 @@ static void on_link_frame(void *ctx, const struct frame *f)
 	}
 }
 
+/* Port 1 goes on where it was stopped; the verdict may be due when that was the last of it. */
+static void resume_frames(struct session *s)
+{
+	if (!s->frames_stalled || !s->vm)
+		return;
+	s->frames_stalled = false;
+	virtio_console_resume(vm_console(s->vm), CONSOLE_PORT_FRAMES);
+	judge_if_drained(s);
+}
+
 static void on_link_writable(void *ctx)
 {
 	struct session *s = ctx;
 
-	if (s->frames_stalled && s->vm) {
-		s->frames_stalled = false;
-		virtio_console_resume(vm_console(s->vm), CONSOLE_PORT_FRAMES);
-		judge_if_drained(s);
-	}
-	finish_if_sent(s);
+	resume_frames(s);
+	let_runner_go(s);
 }
 
 static void on_link_closed(void *ctx, int err)
@@ -411,7 +445,8 @@ static void on_link_closed(void *ctx, int err)
 	/* Nobody is left to tell: end the VM and go. */
 	s->runner_gone = true;
 	stop_vm(s, JUDGE_INTERRUPTED);
-	on_link_writable(s);
+	resume_frames(s);
+	finish_if_taken(s);
 }
 
 static const struct link_ops link_callbacks = { on_link_frame, on_link_writable, on_link_closed };
@@ -440,8 +475,10 @@ static int build(struct session *s, struct error *err)
 	config.ctx = s;
 	config.console = (struct virtio_console_config){
 		.names = { NULL, GUEST_PORT_FRAMES, GUEST_PORT_RELAY },
-		.ops = { [CONSOLE_PORT_TTY] = { .output = tty_output, .input_ready = flush_tty_input },
-			 [CONSOLE_PORT_FRAMES] = { .output = frames_output, .input_ready = flush_to_guest },
+		.ops = { [CONSOLE_PORT_TTY] = { .output = tty_output,
+						.input_ready = flush_tty_input },
+			 [CONSOLE_PORT_FRAMES] = { .output = frames_output,
+						   .input_ready = flush_to_guest },
 			 [CONSOLE_PORT_RELAY] = { .output = discard_output } },
 		.ctx = { s, s, s },
 		.rows = s->config->rows,
@@ -518,7 +555,8 @@ int session_run(struct session_config *config)
 		return err.code;
 	}
 	if (reactor_fallback_reason(s.reactor))
-		send_note(&s, "io_uring is not available, using epoll: %s", reactor_fallback_reason(s.reactor));
+		send_note(&s, "io_uring is not available, using epoll: %s",
+			  reactor_fallback_reason(s.reactor));
 	send_phase(&s, PHASE_VM_PROCESS, begin_ns);
 	if (build(&s, &err) < 0) {
 		fail_to_build(&s, &err);

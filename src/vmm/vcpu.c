@@ -36,8 +36,8 @@ int vcpu_signal_init(struct error *err)
 	return sigaction(kick_signal(), &sa, NULL) < 0 ? error_set(err, errno, "sigaction") : 0;
 }
 
-int vcpu_init(struct vcpu *v, int kvm_fd, int vm_fd, uint64_t id, uint32_t index, struct vcpu_env *env,
-	      struct error *err)
+int vcpu_init(struct vcpu *v, int kvm_fd, int vm_fd, uint64_t id, uint32_t index,
+	      struct vcpu_env *env, struct error *err)
 {
 	*v = VCPU_INIT;
 	v->index = index;
@@ -118,11 +118,13 @@ static void internal_error(struct vcpu *v)
 	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
 		n = snprintf(what, sizeof(what), "KVM could not emulate an instruction");
 		if (run->internal.ndata >= 2 &&
-		    run->emulation_failure.flags & KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) {
+		    run->emulation_failure.flags &
+			KVM_INTERNAL_ERROR_EMULATION_FLAG_INSTRUCTION_BYTES) {
 			size_t len = run->emulation_failure.insn_size;
-			for (size_t i = 0; i < len && i < sizeof(run->emulation_failure.insn_bytes); i++)
-				n += snprintf(what + n, sizeof(what) - (size_t)n, "%s%02x", i ? " " : ": ",
-					      run->emulation_failure.insn_bytes[i]);
+			for (size_t i = 0; i < len && i < sizeof(run->emulation_failure.insn_bytes);
+			     i++)
+				n += snprintf(what + n, sizeof(what) - (size_t)n, "%s%02x",
+					      i ? " " : ": ", run->emulation_failure.insn_bytes[i]);
 		}
 	}
 	fail(v, VCPU_INTERNAL_ERROR, what);
@@ -143,7 +145,8 @@ static void system_event(struct vcpu *v)
 static void count(_Atomic uint64_t *counter)
 {
 	/* One writer: no read-modify-write cycle needed. */
-	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1, memory_order_relaxed);
+	atomic_store_explicit(counter, atomic_load_explicit(counter, memory_order_relaxed) + 1,
+			      memory_order_relaxed);
 }
 
 /* What the guest wants after KVM_RUN returned 0. */
@@ -174,8 +177,9 @@ static void handle_exit(struct vcpu *v)
 		system_event(v);
 		break;
 	case KVM_EXIT_FAIL_ENTRY:
-		(void)snprintf(what, sizeof(what), "KVM could not enter the guest, hardware reason %#llx",
-			       (unsigned long long)v->run->fail_entry.hardware_entry_failure_reason);
+		(void)snprintf(
+		    what, sizeof(what), "KVM could not enter the guest, hardware reason %#llx",
+		    (unsigned long long)v->run->fail_entry.hardware_entry_failure_reason);
 		fail(v, VCPU_INTERNAL_ERROR, what);
 		break;
 	default:
@@ -202,7 +206,8 @@ static void run_loop(struct vcpu *v)
 			count(&v->stats.n_interrupted);
 		} else {
 			char what[128], buf[64];
-			(void)snprintf(what, sizeof(what), "KVM_RUN: %s", strerror_r(-res, buf, sizeof(buf)));
+			(void)snprintf(what, sizeof(what), "KVM_RUN: %s",
+				       strerror_r(-res, buf, sizeof(buf)));
 			fail(v, VCPU_INTERNAL_ERROR, what);
 		}
 	}

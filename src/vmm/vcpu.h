@@ -53,8 +53,8 @@ struct vcpu {
 #define VCPU_INIT ((struct vcpu){ .fd = -1 })
 
 /* KVM_CREATE_VCPU with the architecture's id @id, and the shared run page. */
-MUST_CHECK int vcpu_init(struct vcpu *v, int kvm_fd, int vm_fd, uint64_t id, uint32_t index, struct vcpu_env *env,
-			 struct error *err);
+MUST_CHECK int vcpu_init(struct vcpu *v, int kvm_fd, int vm_fd, uint64_t id, uint32_t index,
+			 struct vcpu_env *env, struct error *err);
 /* Idempotent; the thread must have been joined. */
 void vcpu_fini(struct vcpu *v);
 /* Once per process, before the first vcpu_start: the handler of the kick signal. */

@@ -219,7 +219,8 @@ static void set_halt_poll(struct vm *vm)
 {
 	long online = sysconf(_SC_NPROCESSORS_ONLN);
 	bool room = online > 0 && topology_n_cpus(&vm->config.topology) <= (unsigned long)online;
-	struct kvm_enable_cap cap = { .cap = KVM_CAP_HALT_POLL, .args = { room ? HALT_POLL_NS : 0 } };
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_HALT_POLL,
+				      .args = { room ? HALT_POLL_NS : 0 } };
 	int res = kvm_ioctl(vm->vm_fd, KVM_ENABLE_CAP, (uintptr_t)&cap);
 
 	/* Older kernels lack it and keep their own default: a matter of efficiency only. */
@@ -229,7 +230,8 @@ static void set_halt_poll(struct vm *vm)
 
 static int up_irqchip(struct vm *vm, struct error *err)
 {
-	const struct arch_vm_config config = { .topology = &vm->config.topology, .pit = vm->config.pit };
+	const struct arch_vm_config config = { .topology = &vm->config.topology,
+					       .pit = vm->config.pit };
 
 	set_halt_poll(vm);
 	return arch_vm_init(vm->vm_fd, &config, err);
@@ -282,12 +284,15 @@ static int up_load(struct vm *vm, struct error *err)
 	if (c->initrd_fd >= 0) {
 		gpa_t suffix;
 		vm->boot.initrd_len = c->initrd_len + c->initrd_suffix_len;
-		if (arch_initrd_place(vm->boot.ram_bytes, k->end, vm->boot.initrd_len, &vm->boot.initrd, err) < 0 ||
-		    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len, err) < 0)
+		if (arch_initrd_place(vm->boot.ram_bytes, k->end, vm->boot.initrd_len,
+				      &vm->boot.initrd, err) < 0 ||
+		    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len,
+					err) < 0)
 			return err->code;
-		int res = gpa_add(vm->boot.initrd, c->initrd_len, &suffix) ?
-				  guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len) :
-				  -EFAULT;
+		int res =
+		    gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
+			? guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
+			: -EFAULT;
 		if (res < 0)
 			return error_set(err, res, "cannot place the initramfs");
 	}
@@ -313,9 +318,9 @@ static void down_lines(struct vm *vm)
 static int up_legacy(struct vm *vm, struct error *err)
 {
 	const struct vm_config *c = &vm->config;
-	const struct uart16550_config com1 = { arch_machine.com1.base, "com1", vm->reactor,
+	const struct uart16550_config com1 = { arch_machine.com1.base, "com1",  vm->reactor,
 					       vm->irq_fds[LINE_COM1], c->com1, c->ctx };
-	const struct uart16550_config com2 = { arch_machine.com2.base, "com2", vm->reactor,
+	const struct uart16550_config com2 = { arch_machine.com2.base, "com2",  vm->reactor,
 					       vm->irq_fds[LINE_COM2], c->com2, c->ctx };
 	struct io_bus *bus = arch_machine.uart_is_mmio ? &vm->mmio : &vm->ports;
 
@@ -457,7 +462,8 @@ int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, s
 			(void)vm_free(vm);
 			return err->code;
 		}
-		log_debug("vm: %s: %" PRIu64 " us", steps[i].name, (clock_now_ns() - begin) / NS_PER_US);
+		log_debug("vm: %s: %" PRIu64 " us", steps[i].name,
+			  (clock_now_ns() - begin) / NS_PER_US);
 	}
 	*ret = vm;
 	return 0;
@@ -511,7 +517,8 @@ void vm_stats(const struct vm *vm, struct vm_stats *ret)
 {
 	*ret = (struct vm_stats){ .n_unclaimed = atomic_load(&vm->mmio.n_unclaimed) +
 						 atomic_load(&vm->ports.n_unclaimed),
-				  .uart_dropped = uart16550_dropped(vm->com1) + uart16550_dropped(vm->com2) };
+				  .uart_dropped =
+				      uart16550_dropped(vm->com1) + uart16550_dropped(vm->com2) };
 	for (uint32_t i = 0; i < topology_n_cpus(&vm->config.topology); i++) {
 		const struct vcpu_stats *s = &vm->vcpus[i].stats;
 		ret->n_io_exits += atomic_load_explicit(&s->n_io, memory_order_relaxed);

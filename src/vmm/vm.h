@@ -48,7 +48,8 @@ struct vm_config {
 };
 
 /* Everything @config points to must outlive the VM. -ENOMEM etc. as INFRA, what this host cannot as class skip. */
-MUST_CHECK int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, struct error *err);
+MUST_CHECK int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret,
+		      struct error *err);
 /* Starts the vCPU threads. On error nothing runs. */
 MUST_CHECK int vm_start(struct vm *vm, struct error *err);
 /* Reactor thread: ends a running VM; on_end follows with @end, unless the guest was faster. */

@@ -39,7 +39,8 @@ int vm_memory_set_slots(const struct guest_mem *mem, int vm_fd, struct error *er
 		};
 		int res = kvm_ioctl(vm_fd, KVM_SET_USER_MEMORY_REGION, (uintptr_t)&slot);
 		if (res < 0)
-			return kvm_error(err, res, "KVM_SET_USER_MEMORY_REGION %#" PRIx64 "+%#" PRIx64,
+			return kvm_error(err, res,
+					 "KVM_SET_USER_MEMORY_REGION %#" PRIx64 "+%#" PRIx64,
 					 r->gpa.addr, r->len);
 	}
 	return 0;
@@ -59,8 +60,8 @@ static uint8_t *host_address(const struct guest_mem *mem, gpa_t gpa, uint64_t le
 	return NULL;
 }
 
-int vm_memory_load_file(const struct guest_mem *mem, gpa_t gpa, int fd, uint64_t offset, uint64_t len,
-			struct error *err)
+int vm_memory_load_file(const struct guest_mem *mem, gpa_t gpa, int fd, uint64_t offset,
+			uint64_t len, struct error *err)
 {
 	uint8_t *hva = host_address(mem, gpa, len);
 
@@ -73,25 +74,29 @@ int vm_memory_load_file(const struct guest_mem *mem, gpa_t gpa, int fd, uint64_t
 	uint64_t mapped = 0;
 	if ((uintptr_t)hva % PAGE == 0 && offset % PAGE == 0) {
 		mapped = num_align_down(len, PAGE);
-		if (mapped && mmap(hva, mapped, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd,
-				   (off_t)offset) == MAP_FAILED)
+		if (mapped &&
+		    mmap(hva, mapped, PROT_READ | PROT_WRITE,
+			 MAP_PRIVATE | MAP_FIXED | MAP_NORESERVE, fd, (off_t)offset) == MAP_FAILED)
 			return kvm_error(err, errno, "cannot map an image into guest memory");
 	}
 	int res = fd_pread_exact(fd, hva + mapped, len - mapped, offset + mapped);
 	return res < 0 ? error_set(err, res, "cannot read an image into guest memory") : 0;
 }
 
-int vm_memory_load_kernel(const struct guest_mem *mem, const struct kernel_image *kernel, struct error *err)
+int vm_memory_load_kernel(const struct guest_mem *mem, const struct kernel_image *kernel,
+			  struct error *err)
 {
 	for (size_t i = 0; i < kernel->n_segments; i++) {
 		const struct kernel_segment *s = &kernel->segments[i];
 		/* The bytes beyond file_len are RAM nobody wrote yet, so zero already. */
 		if (!host_address(mem, GPA(s->gpa), s->mem_len))
-			return error_set_usage(err, -ENOMEM,
-					       "kernel segment %#" PRIx64 "+%" PRIu64
-					       " KiB lies outside guest memory: give more with --memory",
-					       s->gpa, s->mem_len / KIB);
-		if (vm_memory_load_file(mem, GPA(s->gpa), kernel->fd, s->file_offset, s->file_len, err) < 0)
+			return error_set_usage(
+			    err, -ENOMEM,
+			    "kernel segment %#" PRIx64 "+%" PRIu64
+			    " KiB lies outside guest memory: give more with --memory",
+			    s->gpa, s->mem_len / KIB);
+		if (vm_memory_load_file(mem, GPA(s->gpa), kernel->fd, s->file_offset, s->file_len,
+					err) < 0)
 			return error_prefix(err, "kernel");
 	}
 	return 0;

@@ -16,7 +16,8 @@ MUST_CHECK int vm_memory_map(struct guest_mem *mem, uint64_t bytes, struct error
 /* Gives @vm_fd a slot for each range. */
 MUST_CHECK int vm_memory_set_slots(const struct guest_mem *mem, int vm_fd, struct error *err);
 /* The kernel's segments. Error (class usage): one lies outside RAM. */
-MUST_CHECK int vm_memory_load_kernel(const struct guest_mem *mem, const struct kernel_image *kernel, struct error *err);
+MUST_CHECK int vm_memory_load_kernel(const struct guest_mem *mem, const struct kernel_image *kernel,
+				     struct error *err);
 /* @len bytes of @fd from @offset on at @gpa. */
-MUST_CHECK int vm_memory_load_file(const struct guest_mem *mem, gpa_t gpa, int fd, uint64_t offset, uint64_t len,
-				   struct error *err);
+MUST_CHECK int vm_memory_load_file(const struct guest_mem *mem, gpa_t gpa, int fd, uint64_t offset,
+				   uint64_t len, struct error *err);

@@ -43,7 +43,8 @@ int vm_process_spawn(struct session_config *config, struct vm_process *ret, stru
 		return error_set(err, errno, "socketpair");
 	pid_t pid = fork();
 	if (pid < 0) {
-		(void)error_set(err, errno, "cannot start the VM process: host resources are short");
+		(void)error_set(err, errno,
+				"cannot start the VM process: host resources are short");
 		(void)fd_close(pair[0]);
 		(void)fd_close(pair[1]);
 		return err->code;

@@ -21,7 +21,8 @@ struct vm_process {
  * Forks. @config->link_fd is set by this function; @config->relay_fd is closed in the caller on success. Everything
  * @config points to is read in the child through its copy of the memory.
  */
-MUST_CHECK int vm_process_spawn(struct session_config *config, struct vm_process *ret, struct error *err);
+MUST_CHECK int vm_process_spawn(struct session_config *config, struct vm_process *ret,
+				struct error *err);
 /* SIGKILL, if it still runs. */
 void vm_process_kill(const struct vm_process *p);
 /* Waits for its end (waitpid); returns its wait status, or -errno. */
