@@ -59,6 +59,18 @@ char *scratch_file(const struct scratch *s, const char *name, const char *text, 
 	return path;
 }
 
+void scratch_make(const struct scratch *s, const char *name, const char *text, unsigned mode)
+{
+	CLEANUP(freep) char *path = scratch_file(s, name, text, mode);
+
+	assert_int_equal(access(path, F_OK), 0);
+}
+
+void scratch_settle(const struct scratch *s)
+{
+	assert_int_equal(scratch_run(s, "sleep 0.06"), 0);
+}
+
 int scratch_run(const struct scratch *s, const char *fmt, ...)
 {
 	CLEANUP(freep) char *command = NULL;

@@ -185,7 +185,7 @@ static void test_closure_skips_candidates_of_another_class(void **state)
 	make_program(
 	    f, "bin/prog",
 	    "good/libone.so '-Wl,-rpath,$ORIGIN/../text:$ORIGIN/../wrong:$ORIGIN/../good'");
-	CLEANUP(freep) char *text = scratch_file(&f->s, "text/libone.so", "INPUT(libone)\n", 0644);
+	scratch_make(&f->s, "text/libone.so", "INPUT(libone)\n", 0644);
 	CLEANUP(freep) char *wrong = scratch_path(&f->s, "wrong/libone.so");
 	/* e_machine: no x86-64 any more. */
 	int fd = open(wrong, O_RDWR | O_CLOEXEC);
@@ -228,8 +228,8 @@ static void test_closure_static_program_and_other_files_need_nothing(void **stat
 	struct fixture *f = *state;
 
 	scratch_need(&f->s, "cc");
-	CLEANUP(freep) char *text = scratch_file(&f->s, "text", "no ELF file\n", 0755);
-	CLEANUP(freep) char *empty = scratch_file(&f->s, "empty", "", 0755);
+	scratch_make(&f->s, "text", "no ELF file\n", 0755);
+	scratch_make(&f->s, "empty", "", 0755);
 	assert_int_equal(add(f, "text", "text"), 0);
 	assert_int_equal(add(f, "empty", "empty"), 0);
 	make_program(f, "static-pie", "-static-pie");

@@ -43,6 +43,7 @@ static int set_up(void **state)
 				  "#!/bin/sh\nprintf 'bin/sh\\nusr/bin/tool\\nlinuxrc\\n'\n", 0755);
 	f->cache = scratch_path(&f->s, "cache");
 	f->program = scratch_file(&f->s, "program", "first\n", 0755);
+	scratch_settle(&f->s);
 	f->command[0] = f->program;
 	f->config = (struct initramfs_config){ .init_path = f->init,
 					       .busybox_path = f->busybox,
@@ -161,7 +162,6 @@ static void test_build_again_takes_the_same_file(void **state)
 	char arg[] = "other arguments";
 
 	build(f, &a);
-	/* A second look at the inputs would run it. */
 	f->command[1] = arg;
 	build(f, &b);
 	assert_int_equal(inode_of(&a), inode_of(&b));
@@ -178,12 +178,12 @@ static void test_build_hit_reads_no_input_and_runs_nothing(void **state)
 	CLEANUP(initramfs_fini) struct initramfs b = INITRAMFS_INIT;
 	CLEANUP(freep)
 	char *script = xasprintf("#!/bin/sh\necho ran >>'%s/ran'\necho bin/sh\n", f->s.path);
-	CLEANUP(freep) char *busybox = scratch_file(&f->s, "busybox", script, 0755);
-
+	scratch_make(&f->s, "busybox", script, 0755);
+	scratch_settle(&f->s);
 	build(f, &a);
 	build(f, &b);
 	assert_int_equal(inode_of(&a), inode_of(&b));
-	/* Once, or more often while the files settled; but not for the second one. */
+	initramfs_fini(&b);
 	CLEANUP(freep) char *ran = scratch_path(&f->s, "ran");
 	assert_int_equal(unlink(ran), 0);
 	build(f, &b);
@@ -198,7 +198,7 @@ static void test_build_changed_file_gives_new_base(void **state)
 	CLEANUP(buf_fini) struct buf archive = { 0 };
 
 	build(f, &a);
-	CLEANUP(freep) char *same = scratch_file(&f->s, "program", "second", 0755);
+	scratch_make(&f->s, "program", "second", 0755);
 	build(f, &b);
 	assert_int_not_equal(inode_of(&a), inode_of(&b));
 	unpack(&b, &archive);
@@ -215,13 +215,13 @@ static void test_build_new_file_in_included_folder_gives_new_base(void **state)
 	CLEANUP(initramfs_fini) struct initramfs a = INITRAMFS_INIT;
 	CLEANUP(initramfs_fini) struct initramfs b = INITRAMFS_INIT;
 	CLEANUP(buf_fini) struct buf archive = { 0 };
-	CLEANUP(freep) char *one = scratch_file(&f->s, "d/sub/one", "1", 0644);
+	scratch_make(&f->s, "d/sub/one", "1", 0644);
 	CLEANUP(freep) char *spec = xasprintf("%s/d:/data", f->s.path);
 
 	f->includes[0] = spec;
 	f->config.n_includes = 1;
 	build(f, &a);
-	CLEANUP(freep) char *two = scratch_file(&f->s, "d/sub/two", "2", 0644);
+	scratch_make(&f->s, "d/sub/two", "2", 0644);
 	build(f, &b);
 	unpack(&b, &archive);
 	assert_content(&archive, "data/sub/two", "2", 1);
@@ -408,6 +408,7 @@ static void test_build_by_many_processes_at_once_makes_one_base(void **state)
 	assert_int_equal(scratch_run(&f->s, "head -c 3000000 /dev/urandom >big"), 0);
 	f->includes[0] = big;
 	f->config.n_includes = 1;
+	scratch_settle(&f->s);
 	for (int i = 0; i < N; i++) {
 		pids[i] = fork();
 		assert_true(pids[i] >= 0);
@@ -429,6 +430,28 @@ static void test_build_by_many_processes_at_once_makes_one_base(void **state)
 	struct unpack_entry e;
 	assert_true(unpack_model_find(&archive, big + 1, &e));
 	assert_int_equal(e.size, 3000000);
+}
+
+/* In place and with the same size, as fast as it goes: many of the changes have the same time
+ * stamps. */
+static void test_build_right_after_a_change_is_never_stale(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 60; i++) {
+		CLEANUP(initramfs_fini) struct initramfs r = INITRAMFS_INIT;
+		CLEANUP(buf_fini) struct buf archive = { 0 };
+		char text[8];
+		(void)snprintf(text, sizeof(text), "%06d", i);
+		int fd = open(f->program, O_WRONLY | O_CLOEXEC);
+		assert_true(fd >= 0);
+		assert_int_equal(fd_write_all(fd, text, 6), 0);
+		fd_closep(&fd);
+		build(f, &r);
+		unpack(&r, &archive);
+		assert_content(&archive, f->program + 1, text, 6);
+	}
+	assert_int_equal(count_files(f, ".lz4"), count_files(f, ""));
 }
 
 static void test_build_leaves_no_descriptor_open(void **state)
@@ -469,6 +492,7 @@ int main(void)
 		TEST(test_build_full_disk_is_error_and_leaves_nothing),
 		TEST(test_build_unreadable_file_is_error_naming_it_and_leaves_nothing),
 		TEST(test_build_by_many_processes_at_once_makes_one_base),
+		TEST(test_build_right_after_a_change_is_never_stale),
 		TEST(test_build_leaves_no_descriptor_open),
 	};
 

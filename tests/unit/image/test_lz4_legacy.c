@@ -20,7 +20,7 @@ enum content { ZEROS, COUNTING, NOISE };
 static void fill(struct buf *b, size_t n, enum content content)
 {
 	uint64_t x = 88172645463325252ull;
-	uint8_t *p = buf_reserve(b, n);
+	uint8_t *p = buf_reserve(b, n + 1);
 
 	for (size_t i = 0; i < n; i++) {
 		x ^= x << 13;

@@ -65,10 +65,8 @@ static void make_tree(struct fixture *f)
 	make_module(f, "middle", "base", "");
 	make_module(f, "top", "middle", "softdep=pre: extra gone");
 	make_module(f, "extra", "base", "");
-	CLEANUP(freep)
-	char *builtin = scratch_file(&f->s, "lib/modules/9.9/modules.builtin",
-				     "kernel/drivers/inside.ko\n", 0644);
-	CLEANUP(freep) char *order = scratch_file(&f->s, "lib/modules/9.9/modules.order", "", 0644);
+	scratch_make(&f->s, "lib/modules/9.9/modules.builtin", "kernel/drivers/inside.ko\n", 0644);
+	scratch_make(&f->s, "lib/modules/9.9/modules.order", "", 0644);
 }
 
 static void run_depmod(struct fixture *f)

@@ -240,13 +240,14 @@ static void test_include_bad_specs_are_errors_naming_them(void **state)
 static void test_include_unreadable_file_is_error_naming_it(void **state)
 {
 	struct fixture *f = *state;
-	CLEANUP(freep) char *file = scratch_file(&f->s, "d/secret", "x", 0000);
-	CLEANUP(freep) char *folder = scratch_path(&f->s, "d");
 
 	if (geteuid() == 0) {
 		print_message("root can read everything\n");
 		skip();
 	}
+	CLEANUP(freep) char *file = scratch_file(&f->s, "d/secret", "x", 0000);
+	CLEANUP(freep) char *folder = scratch_path(&f->s, "d");
+
 	assert_int_equal(include(f, file), -EACCES);
 	assert_non_null(strstr(f->err.text, file));
 	assert_int_equal(include(f, folder), -EACCES);
@@ -327,7 +328,7 @@ static void test_command_link_runs_under_its_own_name(void **state)
 static void test_command_missing_folder_or_empty_is_error(void **state)
 {
 	struct fixture *f = *state;
-	CLEANUP(freep) char *file = scratch_file(&f->s, "bin/not-executable", "x", 0644);
+	scratch_make(&f->s, "bin/not-executable", "x", 0644);
 	char *exec = NULL;
 
 	assert_int_equal(command(f, "no-such-tool", &exec), -ENOENT);
