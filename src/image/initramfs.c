@@ -29,10 +29,7 @@
 
 #define LD_CACHE_PATH "/etc/ld.so.cache"
 
-enum {
-	LD_CACHE_MAX = 64 << 20,
-	SETTLE_ATTEMPTS = 5,
-};
+enum { LD_CACHE_MAX = 64 << 20 };
 /* Within this time of a change a file may change again without a new time stamp: the kernel's clock
  * tick, doubled. */
 #define SETTLE_NS ((int64_t)(20 * NS_PER_MS))
@@ -170,31 +167,14 @@ static int64_t realtime_ns(void)
 }
 
 /*
- * Resolves until no file changed since a moment before the start, so that the stamps tell the
- * truth: a file written right now, say by a compiler, could change once more without a trace in its
+ * Whether the stamps identify the content: no file was changed from a moment before @start on. One
+ * that was written right now, say by a compiler, could change once more without a trace in its
  * times.
  */
-static int resolve_settled(const struct initramfs_config *config, struct guest_tree *tree,
-			   struct initramfs_plan *plan, char digest[static HASH_TEXT_MAX],
-			   struct error *err)
+static bool is_settled(int64_t newest_ns, int64_t start_ns)
 {
-	for (int i = 0; i < SETTLE_ATTEMPTS; i++) {
-		const struct timespec settle = { .tv_nsec = 2 * SETTLE_NS };
-		int64_t start = realtime_ns(), newest;
-
-		guest_tree_fini(tree);
-		initramfs_plan_fini(plan);
-		if (resolve(config, tree, plan, err) < 0)
-			return err->code;
-		stamps_digest(tree->stamps.paths.data, tree->stamps.paths.len, digest, &newest);
-		/* Times in the future say nothing: another machine's clock. */
-		if (newest < start - SETTLE_NS || newest > realtime_ns() + SETTLE_NS)
-			return 0;
-		log_debug("initramfs: a file changed just now, looking again");
-		(void)nanosleep(&settle, NULL); /* cut short by a signal, the loop looks again */
-	}
-	return error_set_usage(err, -EBUSY,
-			       "the files for the guest keep changing: wait until they are built");
+	/* Times in the future say nothing: another machine's clock. */
+	return newest_ns < start_ns - SETTLE_NS || newest_ns > realtime_ns() + SETTLE_NS;
 }
 
 /* ---- putting it together ---- */
@@ -243,10 +223,17 @@ static int build_base(const struct initramfs_config *config, struct initramfs_ca
 	CLEANUP(guest_tree_fini) struct guest_tree tree = { 0 };
 	CLEANUP(fd_closep) int fd = -1;
 	char digest[HASH_TEXT_MAX];
+	int64_t start = realtime_ns(), newest;
 
-	if (resolve_settled(config, &tree, plan, digest, err) < 0 ||
-	    initramfs_cache_lock(cache, err) < 0)
+	if (resolve(config, &tree, plan, err) < 0)
 		return err->code;
+	stamps_digest(tree.stamps.paths.data, tree.stamps.paths.len, digest, &newest);
+	if (initramfs_cache_lock(cache, err) < 0)
+		return err->code;
+	if (!is_settled(newest, start)) {
+		log_debug("initramfs: an input changed just now, so this one is not kept");
+		return initramfs_cache_pack_unkept(cache, &tree, plan, ret_fd, err);
+	}
 	/* Another request may have come to the same files, or another process was first. */
 	fd = initramfs_cache_open_base(cache, plan->base, &plan->base_len);
 	if (fd < 0 && initramfs_cache_add_base(cache, &tree, plan, &fd, err) < 0)

@@ -182,23 +182,48 @@ int initramfs_cache_find(const struct initramfs_cache *c, const char *key,
 	return TAKE_FD(fd);
 }
 
+/* Packs @tree into @f, opened beside the place where a base of that name is. */
+static int pack(struct initramfs_cache *c, const struct guest_tree *tree,
+		struct initramfs_plan *plan, struct file_new *f, struct error *err)
+{
+	CLEANUP(freep) char *path = xasprintf("%s/%s.lz4", c->folder, plan->base);
+
+	ASSERT(c->lock_fd >= 0);
+	if (file_new_open(f, path, err) < 0)
+		return err->code;
+	if (initramfs_pack(tree, f->fd, &plan->base_len, err) < 0)
+		return error_prefix(err, "initramfs");
+	return 0;
+}
+
+static int open_read_only(const char *path, int *ret_fd, struct error *err)
+{
+	int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_set(err, errno, "cannot open '%s'", path);
+	*ret_fd = fd;
+	return 0;
+}
+
 int initramfs_cache_add_base(struct initramfs_cache *c, const struct guest_tree *tree,
 			     struct initramfs_plan *plan, int *ret_fd, struct error *err)
 {
 	CLEANUP(file_new_fini) struct file_new f = FILE_NEW_INIT;
-	CLEANUP(freep) char *path = xasprintf("%s/%s.lz4", c->folder, plan->base);
 
-	ASSERT(c->lock_fd >= 0);
-	if (file_new_open(&f, path, err) < 0)
+	if (pack(c, tree, plan, &f, err) < 0 || file_new_commit(&f, 0444, err) < 0)
 		return err->code;
-	if (initramfs_pack(tree, f.fd, &plan->base_len, err) < 0)
-		return error_prefix(err, "initramfs");
-	if (file_new_commit(&f, 0444, err) < 0)
+	return open_read_only(f.path, ret_fd, err);
+}
+
+int initramfs_cache_pack_unkept(struct initramfs_cache *c, const struct guest_tree *tree,
+				struct initramfs_plan *plan, int *ret_fd, struct error *err)
+{
+	CLEANUP(file_new_fini) struct file_new f = FILE_NEW_INIT;
+
+	if (pack(c, tree, plan, &f, err) < 0)
 		return err->code;
-	*ret_fd = open(path, O_RDONLY | O_CLOEXEC);
-	if (*ret_fd < 0)
-		return error_set(err, errno, "cannot open '%s'", path);
-	return 0;
+	return open_read_only(f.temp, ret_fd, err);
 }
 
 /* ---- sweeping ---- */

@@ -51,6 +51,10 @@ MUST_CHECK int initramfs_cache_open_base(const struct initramfs_cache *c, const 
 MUST_CHECK int initramfs_cache_add_base(struct initramfs_cache *c, const struct guest_tree *tree,
 					struct initramfs_plan *plan, int *ret_fd,
 					struct error *err);
+/* The same, but the file has no name any more: it is gone with its last descriptor. */
+MUST_CHECK int initramfs_cache_pack_unkept(struct initramfs_cache *c, const struct guest_tree *tree,
+					   struct initramfs_plan *plan, int *ret_fd,
+					   struct error *err);
 /* Under the lock: what @key comes to from now on, while @paths (stamps) digest to @digest. Then
  * sweeps the folder. */
 MUST_CHECK int initramfs_cache_add_plan(struct initramfs_cache *c, const char *key,
