@@ -158,7 +158,7 @@ int config_read(const char *path, struct config *ret, struct fault *f)
 	if (res < 0)
 		return fault_set(f, res, "configuration '%s'", path);
 	res = config_parse(text, n, ret, f);
-	if (res < 0)
+	if (res != 0)
 		free(text);
 	return res;
 }

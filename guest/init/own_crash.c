@@ -52,7 +52,8 @@ static void add_hex(struct text *t, uint64_t value)
 size_t own_crash_format(int signal, const void *fault_addr, const void *context, char *out,
 			size_t n)
 {
-	struct text t = { .p = out, .capacity = n };
+	char *begin = out;
+	struct text t = { .p = begin, .capacity = n };
 	const struct core_regs regs = regs_of_signal(context);
 
 	add(&t, "\n" GUEST_SENTINEL_PANIC "ktstr-init died by ");
