@@ -128,7 +128,7 @@ struct frame_outcome {
 	uint32_t last_phase;  /* enum frame_phase_id reached */
 	struct frame_exit exit; /* valid when has_exit */
 	uint32_t has_exit;
-	uint32_t reserved;
+	uint32_t is_usage; /* 1: INFRA because of what the user asked for (exit status 64) */
 };
 
 struct frame_header {

@@ -149,7 +149,8 @@ static enum front judge_front(const struct frame_decoder *d, struct frame_header
 	return FRONT_FRAME;
 }
 
-/* Makes the storage fit the @size bytes of the frame in front; feed moves it there when it runs out. */
+/* Makes the storage fit the @size bytes of the frame in front; feed moves it there when it runs
+ * out. */
 static bool reserve(struct frame_decoder *d, size_t size)
 {
 	if (size <= d->capacity)

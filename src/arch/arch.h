@@ -1,6 +1,7 @@
 /*
- * What an architecture provides to src/vmm. One implementation is linked (meson picks the folder). Narrow arguments:
- * KVM descriptors, guest memory, the topology. Set-up thread only, except where noted.
+ * What an architecture provides to src/vmm. One implementation is linked (meson picks the folder).
+ * Narrow arguments: KVM descriptors, guest memory, the topology. Set-up thread only, except where
+ * noted.
  */
 #pragma once
 
@@ -16,12 +17,13 @@ struct arch_device_slot {
 };
 struct arch_machine {
 	struct arch_device_slot console, blk, net; /* virtio-mmio */
-	struct arch_device_slot com1, com2;	   /* ports on x86 */
+	struct arch_device_slot com1, com2;        /* ports on x86 */
 	bool uart_is_mmio;
 };
 extern const struct arch_machine arch_machine;
 
-/* RAM ranges for @bytes of memory (a multiple of 2 MiB): ascending, outside every hole. Returns how many. */
+/* RAM ranges for @bytes of memory (a multiple of 2 MiB): ascending, outside every hole. Returns how
+ * many. */
 enum { ARCH_MAX_RAM_RANGES = 2 };
 struct arch_ram_range {
 	gpa_t gpa;
@@ -29,7 +31,8 @@ struct arch_ram_range {
 };
 size_t arch_ram_ranges(uint64_t bytes, struct arch_ram_range ranges[ARCH_MAX_RAM_RANGES]);
 
-/* Every capability the machine needs; error -ENOTSUP (class skip) names the missing ones. @kvm_fd is /dev/kvm. */
+/* Every capability the machine needs; error -ENOTSUP (class skip) names the missing ones. @kvm_fd
+ * is /dev/kvm. */
 MUST_CHECK int arch_check_capabilities(int kvm_fd, struct error *err);
 
 /* TSS, identity map, irqchip (and PIT only if @pit); after the memory slots, before vCPUs. */
@@ -57,12 +60,14 @@ struct arch_cpuid;
 MUST_CHECK int arch_cpuid_new(int kvm_fd, const struct topology *t, const struct cpu_mask *mask,
 			      struct arch_cpuid **ret, struct error *err);
 struct arch_cpuid *arch_cpuid_free(struct arch_cpuid *c);
-MUST_CHECK int arch_vcpu_set_cpuid(int vcpu_fd, const struct arch_cpuid *c, uint32_t cpu, struct error *err);
+MUST_CHECK int arch_vcpu_set_cpuid(int vcpu_fd, const struct arch_cpuid *c, uint32_t cpu,
+				   struct error *err);
 
 /* How the guest starts. */
 enum arch_entry_kind {
-	ARCH_ENTRY_LINUX,     /* Linux 64-bit boot protocol: zero page in RSI */
-	ARCH_ENTRY_BARE,      /* the same registers and page tables for a micro-guest; RSI = zero page too */
+	ARCH_ENTRY_LINUX, /* Linux 64-bit boot protocol: zero page in RSI */
+	ARCH_ENTRY_BARE,  /* the same registers and page tables for a micro-guest; RSI = zero page
+			     too */
 };
 struct arch_boot {
 	enum arch_entry_kind kind;
@@ -77,18 +82,24 @@ struct arch_boot {
 	bool console, blk, net; /* virtio devices that exist, for ACPI */
 };
 /*
- * Writes zero page, command line, e820, ACPI tables, page tables, GDT into @mem. Kernel and initrd are there already.
+ * Writes zero page, command line, e820, ACPI tables, page tables, GDT into @mem. Kernel and initrd
+ * are there already.
  */
-MUST_CHECK int arch_boot_write(const struct guest_mem *mem, const struct arch_boot *boot, struct error *err);
+MUST_CHECK int arch_boot_write(const struct guest_mem *mem, const struct arch_boot *boot,
+			       struct error *err);
 /* Boot registers of CPU 0; the others wait for INIT/SIPI. Also LAPIC LINT, MSRs, FPU. */
-MUST_CHECK int arch_vcpu_init(int vcpu_fd, uint32_t cpu, const struct arch_boot *boot, struct error *err);
+MUST_CHECK int arch_vcpu_init(int vcpu_fd, uint32_t cpu, const struct arch_boot *boot,
+			      struct error *err);
 /*
- * Highest guest-physical address where an initrd of @len may start, page-aligned, for the given RAM; -ENOMEM (class
- * usage) when kernel end @kernel_end and initrd do not fit: both sizes and the memory needed are named.
+ * Highest page-aligned guest-physical address where an initrd of @len fits: below 3 GiB where there
+ * is room, else above 4 GiB. -ENOMEM (class usage) when kernel end @kernel_end and initrd do not
+ * fit: both sizes and the memory needed are named.
  */
-MUST_CHECK int arch_initrd_place(uint64_t ram_bytes, uint64_t kernel_end, uint64_t len, gpa_t *ret, struct error *err);
+MUST_CHECK int arch_initrd_place(uint64_t ram_bytes, uint64_t kernel_end, uint64_t len, gpa_t *ret,
+				 struct error *err);
 /* The default kernel arguments of this machine ("console=ttyS0 quiet ..."). */
 const char *arch_default_cmdline(void);
 
-/* Readable registers of a vCPU for a crash report ("rip=... rsp=..."); the vCPU must not be running. */
+/* Readable registers of a vCPU for a crash report ("rip=... rsp=..."); the vCPU must not be
+ * running. */
 void arch_vcpu_describe(int vcpu_fd, char *text, size_t n);

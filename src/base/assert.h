@@ -6,5 +6,4 @@
 
 NORETURN void assert_failed(const char *cond, const char *func, const char *file, int line);
 
-#define ASSERT(cond)                                                                               \
-	((cond) ? (void)0 : assert_failed(#cond, __func__, __FILE__, __LINE__))
+#define ASSERT(cond) ((cond) ? (void)0 : assert_failed(#cond, __func__, __FILE__, __LINE__))

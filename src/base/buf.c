@@ -73,7 +73,7 @@ void freep(void *pp)
 void buf_fini(struct buf *b)
 {
 	free(b->data);
-	*b = (struct buf){0};
+	*b = (struct buf){ 0 };
 }
 
 uint8_t *buf_reserve(struct buf *b, size_t n)
@@ -117,6 +117,7 @@ void buf_printf(struct buf *b, const char *fmt, ...)
 {
 	va_list ap;
 
+	ASSERT(fmt); /* else gcc's sanitizer build warns of a path where it is NULL */
 	va_start(ap, fmt);
 	int n = vsnprintf(NULL, 0, fmt, ap);
 	va_end(ap);

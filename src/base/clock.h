@@ -3,9 +3,9 @@
 
 #include <time.h>
 
-#define NS_PER_US 1000ull
-#define NS_PER_MS 1000000ull
-#define NS_PER_S  1000000000ull
+#define NS_PER_US ((uint64_t)1000)
+#define NS_PER_MS ((uint64_t)1000000)
+#define NS_PER_S  ((uint64_t)1000000000)
 
 /* CLOCK_MONOTONIC. */
 static inline uint64_t clock_now_ns(void)

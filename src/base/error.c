@@ -5,7 +5,8 @@
 
 #include "base/assert.h"
 
-static int set(struct error *err, int code, const char *suffix, const char *fmt, va_list ap)
+static PRINTF_LIKE(4, 0) int set(struct error *err, int code, const char *suffix, const char *fmt,
+				 va_list ap)
 {
 	int n;
 

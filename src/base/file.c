@@ -44,7 +44,8 @@ int file_read(const char *path, size_t max, struct buf *ret, struct error *err)
 			return 0;
 		total += (size_t)n;
 		if (total > max)
-			return error_set_text(err, -EFBIG, "'%s' is larger than %zu bytes", path, max);
+			return error_set_text(err, -EFBIG, "'%s' is larger than %zu bytes", path,
+					      max);
 		ret->len += (size_t)n;
 	}
 }
@@ -95,15 +96,17 @@ void file_new_fini(struct file_new *f)
 
 int file_cache_dir(char **ret, struct error *err)
 {
-	const char *xdg = getenv("XDG_CACHE_HOME"); /* NOLINT(concurrency-mt-unsafe): set-up, one thread */
-	const char *home = getenv("HOME");	    /* NOLINT(concurrency-mt-unsafe) */
+	const char *xdg =
+	    getenv("XDG_CACHE_HOME");      /* NOLINT(concurrency-mt-unsafe): set-up, one thread */
+	const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe) */
 
 	if (xdg && *xdg == '/')
 		*ret = xasprintf("%s/ktstr", xdg);
 	else if (home && *home == '/')
 		*ret = xasprintf("%s/.cache/ktstr", home);
 	else
-		return error_set_text(err, -ENOENT,
-				      "no place for the cache: set HOME or XDG_CACHE_HOME to an absolute path");
+		return error_set_text(
+		    err, -ENOENT,
+		    "no place for the cache: set HOME or XDG_CACHE_HOME to an absolute path");
 	return 0;
 }

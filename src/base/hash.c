@@ -43,5 +43,6 @@ void hash_format(struct hash *h, char text[static HASH_TEXT_MAX])
 {
 	XXH128_hash_t v = XXH3_128bits_digest(h->state);
 
-	(void)snprintf(text, HASH_TEXT_MAX, "%016" PRIx64 "%016" PRIx64, (uint64_t)v.high64, (uint64_t)v.low64);
+	(void)snprintf(text, HASH_TEXT_MAX, "%016" PRIx64 "%016" PRIx64, (uint64_t)v.high64,
+		       (uint64_t)v.low64);
 }

@@ -5,7 +5,8 @@
 #include <stdlib.h>
 #include <string.h>
 
-static bool debug; /* the one mutable global (tests/style allows it): written once, before threads */
+static bool
+    debug; /* the one mutable global (tests/style allows it): written once, before threads */
 
 void log_init(void)
 {

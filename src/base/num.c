@@ -15,8 +15,9 @@ int num_parse_u64(const char *what, const char *text, uint64_t min, uint64_t max
 	errno = 0;
 	uint64_t v = strtoull(text, &end, 10);
 	if (errno || v < min || v > max)
-		return error_set_usage(err, -ERANGE, "%s: %s is not in the range %" PRIu64 " to %" PRIu64,
-				       what, text, min, max);
+		return error_set_usage(err, -ERANGE,
+				       "%s: %s is not in the range %" PRIu64 " to %" PRIu64, what,
+				       text, min, max);
 	*ret = v;
 	return 0;
 }

@@ -3,9 +3,9 @@
 
 #include "base/error.h"
 
-#define KIB (1ull << 10)
-#define MIB (1ull << 20)
-#define GIB (1ull << 30)
+#define KIB ((uint64_t)1 << 10)
+#define MIB ((uint64_t)1 << 20)
+#define GIB ((uint64_t)1 << 30)
 
 static inline bool num_add_u64(uint64_t a, uint64_t b, uint64_t *ret)
 {

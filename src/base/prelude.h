@@ -4,19 +4,23 @@
  */
 #pragma once
 
+#ifndef __ASSEMBLER__ /* assembly files are force-fed this as well */
+
 #ifndef _GNU_SOURCE
 #define _GNU_SOURCE 1
 #endif
 
+#ifndef __ASSEMBLER__ /* micro-guests have .S files */
 #include <stdbool.h>
 #include <stddef.h>
 #include <stdint.h>
+#endif
 
-#define MUST_CHECK	   __attribute__((warn_unused_result))
-#define PRINTF_LIKE(f, a)  __attribute__((format(printf, f, a)))
-#define CLEANUP(fn)	   __attribute__((cleanup(fn)))
-#define UNUSED		   __attribute__((unused))
-#define NORETURN	   __attribute__((noreturn))
+#define MUST_CHECK        __attribute__((warn_unused_result))
+#define PRINTF_LIKE(f, a) __attribute__((format(printf, f, a)))
+#define CLEANUP(fn)       __attribute__((cleanup(fn)))
+#define UNUSED            __attribute__((unused))
+#define NORETURN          __attribute__((noreturn))
 
 /*
  * A pointer into guest memory. clang refuses to dereference, index or implicitly convert it, so a device
@@ -49,3 +53,5 @@
 		*take_p_ = NULL;                                                                   \
 		take_p_value_;                                                                     \
 	})
+
+#endif

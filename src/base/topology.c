@@ -8,7 +8,8 @@
 
 int topology_parse(const char *text, struct topology *ret, struct error *err)
 {
-	static const char *const names[] = { "numa_nodes", "llcs", "cores_per_llc", "threads_per_core" };
+	static const char *const names[] = { "numa_nodes", "llcs", "cores_per_llc",
+					     "threads_per_core" };
 	uint64_t v[ARRAY_SIZE(names)];
 	const char *p = text;
 
@@ -18,10 +19,11 @@ int topology_parse(const char *text, struct topology *ret, struct error *err)
 		bool last = i + 1 == ARRAY_SIZE(names);
 
 		if (n >= sizeof(field) || (p[n] == ',') == last)
-			return error_set_usage(err, -EINVAL,
-					       "--topology: '%s' is not numa_nodes,llcs,cores_per_llc,"
-					       "threads_per_core (four numbers, e.g. 1,1,4,1)",
-					       text);
+			return error_set_usage(
+			    err, -EINVAL,
+			    "--topology: '%s' is not numa_nodes,llcs,cores_per_llc,"
+			    "threads_per_core (four numbers, e.g. 1,1,4,1)",
+			    text);
 		memcpy(field, p, n);
 		field[n] = 0;
 		(void)snprintf(what, sizeof(what), "--topology: %s", names[i]);
@@ -30,9 +32,10 @@ int topology_parse(const char *text, struct topology *ret, struct error *err)
 		p += n + 1;
 	}
 	if (v[0] > v[1])
-		return error_set_usage(err, -EINVAL,
-				       "--topology: %s: %d NUMA nodes need at least as many LLCs, not %d",
-				       text, (int)v[0], (int)v[1]);
+		return error_set_usage(
+		    err, -EINVAL,
+		    "--topology: %s: %d NUMA nodes need at least as many LLCs, not %d", text,
+		    (int)v[0], (int)v[1]);
 	/* No overflow: each factor is at most 2^12. */
 	if (v[1] * v[2] * v[3] > TOPOLOGY_MAX_CPUS)
 		return error_set_usage(err, -ERANGE, "--topology: %s: more than %d CPUs", text,

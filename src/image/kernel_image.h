@@ -45,4 +45,7 @@ struct kernel_image_config {
  */
 MUST_CHECK int kernel_image_open(const struct kernel_image_config *config, struct kernel_image *ret,
 				 struct error *err);
+/* The same for an open file; config->path is only its name in messages. Takes ownership of @fd in any case. */
+MUST_CHECK int kernel_image_open_fd(const struct kernel_image_config *config, int fd, struct kernel_image *ret,
+				    struct error *err);
 void kernel_image_fini(struct kernel_image *image); /* idempotent */

@@ -91,8 +91,8 @@ static void *worker(void *arg)
 		pthread_mutex_unlock(&p->lock);
 		op->res = perform(op);
 		pthread_mutex_lock(&p->lock);
-		bool wake =
-		    list_is_empty(&p->done); /* else somebody woke it, and it has not looked yet */
+		/* Not empty: another worker woke the owner, and it has not looked yet. */
+		bool wake = list_is_empty(&p->done);
 		list_add_tail(&p->done, &op->node);
 		if (wake) {
 			pthread_mutex_unlock(&p->lock);

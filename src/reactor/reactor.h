@@ -20,7 +20,7 @@
  *  3. exactly one final callback (more == false) per arm; a poll also delivers any number with
  *     more == true before it;
  *  4. a poll that the kernel ended without an error or a cancel is re-armed unseen by its owner;
- *  5. arming never fails: on a full queue the reactor submits;
+ *  5. arming never fails: what a full queue has no room for goes with the next turn, at once;
  *  6. iovec and time are copied into the op and live there until the final callback; the buffers
  *     stay the owner's;
  *  7. timers end with 0 or -ECANCELED;
@@ -65,10 +65,10 @@ struct reactor_op {
 	bool ready;       /* the result is known and waits for delivery on the reactor's list */
 	bool handed_over; /* the kernel or a worker thread has it: a cancel has to ask there */
 	int res;
+	int fd;
 	reactor_fn fn;
 	struct reactor *reactor;
 	struct list node;
-	int fd;
 	int poll_fd; /* epoll's own duplicate of @fd */
 	int mode;
 	uint32_t events;
@@ -156,8 +156,7 @@ void reactor_fallocate(struct reactor *r, struct reactor_op *op, int fd, int mod
  */
 void reactor_timer(struct reactor *r, struct reactor_op *op, uint64_t deadline_ns, reactor_fn fn);
 
-/* Requests the end of an ARMED op; on a CANCELLING op it does nothing; on an IDLE op it is a bug.
- */
+/* Requests the end of an ARMED op; does nothing to a CANCELLING one; an IDLE one is a bug. */
 void reactor_cancel(struct reactor *r, struct reactor_op *op);
 
 static inline bool reactor_op_is_idle(const struct reactor_op *op)

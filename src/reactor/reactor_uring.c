@@ -15,8 +15,8 @@
  *
  * Arm and cancel only link the op into the backlog; SQEs are written right before the system call
  * that submits them. Therefore
- *  - callbacks never touch the ring. Only a backlog longer than the queue takes more than one
- *    system call a turn, and arming cannot fail;
+ *  - callbacks never touch the ring: one system call a turn, and arming cannot fail. A backlog
+ *    longer than the queue takes several turns, which do not sleep;
  *  - no SQE for an op is written after its final callback, so no cancel names memory that was
  *    freed, or armed for something else, meanwhile;
  *  - an op that is armed and cancelled in one turn costs no system call.
@@ -26,7 +26,6 @@
  */
 #include <errno.h>
 #include <liburing.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -113,24 +112,11 @@ static void prep_cancel(struct io_uring_sqe *sqe, struct reactor_op *op)
 	io_uring_sqe_set_data(sqe, NULL);
 }
 
-/* A full queue is submitted. NULL only if even that made no room: the kernel has no memory for
- * requests. */
-static struct io_uring_sqe *get_sqe(struct uring *u)
-{
-	struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
-
-	if (sqe)
-		return sqe;
-	(void)io_uring_submit(
-	    &u->ring); /* the number submitted, or an error that the turn's own submit meets too */
-	return io_uring_get_sqe(&u->ring);
-}
-
-/* Writes an SQE for every op of the backlog; false if some had to stay. */
+/* Writes an SQE for each op of the backlog; false if the queue is full before it is empty. */
 static bool hand_over_backlog(struct uring *u)
 {
 	while (!list_is_empty(&u->backlog)) {
-		struct io_uring_sqe *sqe = get_sqe(u);
+		struct io_uring_sqe *sqe = io_uring_get_sqe(&u->ring);
 		if (!sqe)
 			return false;
 		struct reactor_op *op =
@@ -165,17 +151,13 @@ static void uring_wait(struct backend *b, uint64_t timeout_ns)
 {
 	struct uring *u = uring_of(b);
 	bool all = hand_over_backlog(u);
+	int ret = enter(u, all ? timeout_ns : 0); /* the rest is for the next turn, soon */
 
-	/* A long backlog's submits may have brought completions already; the timed variant would
-	 * not look further. */
-	if (!all || io_uring_cq_ready(&u->ring))
-		timeout_ns = 0;
-	int ret = enter(u, timeout_ns);
 	/*
 	 * -EINTR and -ETIME end the wait early; after -EAGAIN and -EBUSY (no memory, too many
 	 * completions pending) the rest is submitted next turn. Anything else is a ring that was
-	 * misused, or one that has lost completions
-	 * (-EBADR), whose ops would never end: there is no way on from either.
+	 * misused, or one that lost completions (-EBADR), whose ops would never end: there is no
+	 * way on from either.
 	 */
 	ASSERT(ret >= 0 || ret == -EINTR || ret == -ETIME || ret == -EAGAIN || ret == -EBUSY);
 }
@@ -212,8 +194,7 @@ static void uring_deliver(struct backend *b)
 		struct reactor_op *op = io_uring_cqe_get_data(cqe);
 		int res = cqe->res;
 		bool more = cqe->flags & IORING_CQE_F_MORE;
-		/* Given back before the callback, so that its room is free again as early as can
-		 * be. */
+		/* Before the callback: its room is free again as early as can be. */
 		io_uring_cqe_seen(&u->ring, cqe);
 		if (op)
 			on_completion(u, op, res, more);
@@ -262,8 +243,7 @@ static int refused(int code, struct error *err)
 /* The best ring this kernel has. Probed, not derived from a version: distributions backport. */
 static int setup_ring(unsigned entries, struct io_uring *ring, struct error *err)
 {
-	/* DEFER_TASKRUN (6.1): completions are worked off in our wait only, not by interrupting
-	 * callbacks. */
+	/* DEFER_TASKRUN (6.1): completions are worked off in our wait, never amid callbacks. */
 	static const unsigned flags[] = {
 		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
 		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,

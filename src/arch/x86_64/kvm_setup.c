@@ -1,0 +1,154 @@
+/*
+ * The VM's KVM objects that belong to the architecture: capabilities, TSS and identity map,
+ * interrupt controllers, PIT.
+ */
+#include <errno.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <string.h>
+#include <sys/ioctl.h>
+
+#include "arch/arch.h"
+#include "arch/x86_64/host_error.h"
+#include "arch/x86_64/layout.h"
+
+struct capability {
+	int number;
+	const char *name;
+};
+
+static const struct capability required[] = {
+	{ KVM_CAP_IRQCHIP, "IRQCHIP" },
+	{ KVM_CAP_IOEVENTFD, "IOEVENTFD" },
+	{ KVM_CAP_IRQFD, "IRQFD" },
+	{ KVM_CAP_USER_MEMORY, "USER_MEMORY" },
+	{ KVM_CAP_SET_TSS_ADDR, "SET_TSS_ADDR" },
+	{ KVM_CAP_ADJUST_CLOCK, "ADJUST_CLOCK" },
+	{ KVM_CAP_DEBUGREGS, "DEBUGREGS" },
+	{ KVM_CAP_MP_STATE, "MP_STATE" },
+	{ KVM_CAP_VCPU_EVENTS, "VCPU_EVENTS" },
+	{ KVM_CAP_XCRS, "XCRS" },
+	{ KVM_CAP_XSAVE, "XSAVE" },
+	{ KVM_CAP_EXT_CPUID, "EXT_CPUID" },
+};
+
+/* Only where a PIT is made. */
+static const struct capability required_for_pit[] = {
+	{ KVM_CAP_PIT2, "PIT2" },
+	{ KVM_CAP_PIT_STATE2, "PIT_STATE2" },
+};
+
+static int check_list(int fd, const struct capability *caps, size_t n, struct error *err)
+{
+	char missing[256] = "";
+	size_t len = 0;
+
+	for (size_t i = 0; i < n; i++)
+		if (ioctl(fd, KVM_CHECK_EXTENSION, caps[i].number) <= 0)
+			len += (size_t)snprintf(missing + len, sizeof(missing) - len, " KVM_CAP_%s",
+						caps[i].name);
+	if (!len)
+		return 0;
+	(void)error_set_text(err, -ENOTSUP, "this host's KVM lacks what the machine needs:%s",
+			     missing);
+	return error_classify(err, ERROR_SKIP);
+}
+
+int arch_check_capabilities(int kvm_fd, struct error *err)
+{
+	return check_list(kvm_fd, required, ARRAY_SIZE(required), err);
+}
+
+uint64_t arch_vcpu_id(const struct topology *t, uint32_t cpu)
+{
+	return topology_apic_id(t, cpu);
+}
+
+static int check_size(int vm_fd, const struct topology *t, struct error *err)
+{
+	uint32_t n = topology_n_cpus(t);
+	uint32_t max_id = topology_apic_id(t, n - 1);
+	int max_cpus = ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
+	int id_limit = ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPU_ID);
+
+	if (max_id > MAX_XAPIC_ID)
+		(void)error_set_text(
+		    err, -ENOTSUP,
+		    "%u CPUs with APIC ids up to %u: an id above %d needs the userspace IOAPIC", n,
+		    max_id, MAX_XAPIC_ID);
+	else if (max_cpus > 0 && n > (uint32_t)max_cpus)
+		(void)error_set_text(
+		    err, -ENOTSUP, "%u CPUs: this host's KVM has at most %d in a VM", n, max_cpus);
+	else if (id_limit > 0 && max_id >= (uint32_t)id_limit)
+		(void)error_set_text(err, -ENOTSUP,
+				     "%u CPUs with APIC ids up to %u: this host's KVM ends at %d",
+				     n, max_id, id_limit - 1);
+	else
+		return 0;
+	return error_classify(err, ERROR_SKIP);
+}
+
+/* Real-mode emulation of Intel processors without unrestricted guest keeps its own structures in
+ * guest memory. */
+static int set_private_pages(int vm_fd, struct error *err)
+{
+	uint64_t identity_map = IDENTITY_MAP_ADDR;
+
+	if (ioctl(vm_fd, KVM_SET_TSS_ADDR, (unsigned long)TSS_ADDR) < 0)
+		return host_error_set(err, errno, "KVM_SET_TSS_ADDR");
+	if (ioctl(vm_fd, KVM_SET_IDENTITY_MAP_ADDR, &identity_map) < 0)
+		return host_error_set(err, errno, "KVM_SET_IDENTITY_MAP_ADDR");
+	return 0;
+}
+
+/*
+ * A new PIC of KVM's is unmasked and has no vectors, and KVM routes each GSI below 16 to it as well
+ * as to the IOAPIC. A hardware-reduced kernel never touches it and leaves LINT0 open: our first
+ * interrupt would arrive as an exception. So it is left as firmware leaves it, with every input
+ * masked.
+ */
+static int mask_pic(int vm_fd, uint32_t chip_id, struct error *err)
+{
+	struct kvm_irqchip chip = { .chip_id = chip_id };
+
+	if (ioctl(vm_fd, KVM_GET_IRQCHIP, &chip) < 0)
+		return host_error_set(err, errno, "KVM_GET_IRQCHIP");
+	chip.chip.pic.imr = 0xFF;
+	if (ioctl(vm_fd, KVM_SET_IRQCHIP, &chip) < 0)
+		return host_error_set(err, errno, "KVM_SET_IRQCHIP");
+	return 0;
+}
+
+static int create_irqchip(int vm_fd, struct error *err)
+{
+	if (ioctl(vm_fd, KVM_CREATE_IRQCHIP, 0) < 0)
+		return host_error_set(err, errno, "KVM_CREATE_IRQCHIP");
+	int res = mask_pic(vm_fd, KVM_IRQCHIP_PIC_MASTER, err);
+	return res < 0 ? res : mask_pic(vm_fd, KVM_IRQCHIP_PIC_SLAVE, err);
+}
+
+/* With the dummy speaker, port 0x61 stays in the kernel too. */
+static int create_pit(int vm_fd, struct error *err)
+{
+	struct kvm_pit_config config = { .flags = KVM_PIT_SPEAKER_DUMMY };
+
+	int res = check_list(vm_fd, required_for_pit, ARRAY_SIZE(required_for_pit), err);
+	if (res < 0)
+		return res;
+	if (ioctl(vm_fd, KVM_CREATE_PIT2, &config) < 0)
+		return host_error_set(err, errno, "KVM_CREATE_PIT2");
+	return 0;
+}
+
+int arch_vm_init(int vm_fd, const struct arch_vm_config *config, struct error *err)
+{
+	int res = check_size(vm_fd, config->topology, err);
+
+	if (res == 0)
+		res = set_private_pages(vm_fd, err);
+	if (res == 0)
+		res = create_irqchip(vm_fd, err);
+	if (res == 0 && config->pit)
+		res = create_pit(vm_fd, err);
+	return res;
+}

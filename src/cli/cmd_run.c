@@ -1,0 +1,420 @@
+/*
+ * `ktstr run` and `ktstr shell`, in the order of events:
+ * options -> kernel -> can this KVM boot it? -> initramfs -> artefacts -> VM process -> runner -> report.
+ */
+#include <errno.h>
+#include <fcntl.h>
+#include <inttypes.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/socket.h>
+#include <sys/stat.h>
+#include <sys/un.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include "abi/guest_config.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/file.h"
+#include "base/num.h"
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/guest_init.h"
+#include "cli/report.h"
+#include "cli/run_options.h"
+#include "cli/runner.h"
+#include "image/initramfs.h"
+#include "image/kernel_cache.h"
+#include "image/kernel_image.h"
+#include "vmm/kvm_probe.h"
+#include "vmm/vm_process.h"
+
+enum {
+	BOOT_TIMEOUT_S =
+	    120, /* and 2 s per CPU: a large VM on a loaded host is slow to start, not stuck */
+	BOOT_TIMEOUT_PER_CPU_S = 2,
+	KERNEL_OVERHEAD_MIB =
+	    48, /* page structs, slabs, percpu: measured with stock kernels, plus 1 MiB per CPU */
+};
+#define SINK_FILE_LIMIT (64 * MIB)
+
+/* Everything a run owns; run_fini undoes whatever of it exists. */
+struct run {
+	const struct command_context *ctx;
+	struct run_options options;
+	enum reactor_backend backend;
+	char *cache_dir;
+	struct kernel_entry entry;
+	struct kernel_image kernel;
+	struct initramfs initramfs;
+	struct buf cmdline;
+	int relay_fd;
+	char *relay_path;
+	char *keep_dir;
+	struct run_result result;
+	struct termios saved_termios;
+	bool raw_terminal;
+};
+
+/* Kernel */
+
+static int find_kernel(struct run *run, struct error *err)
+{
+	const struct kernel_image_config config = { .cache_dir = run->cache_dir,
+						    .as_is = run->options.kaslr };
+	struct kernel_image_config c = config;
+
+	if (kernel_find(run->cache_dir, run->options.kernel, &run->entry, err) < 0)
+		return err->code;
+	c.path = run->entry.image;
+	return kernel_image_open(&c, &run->kernel, err);
+}
+
+static int check_kvm(struct run *run, struct error *err)
+{
+	if (!run->kernel.is_linux || run->options.force)
+		return 0;
+	return kvm_probe_check_linux(run->cache_dir, err);
+}
+
+/* Initramfs */
+
+static int open_initrd(struct run *run, struct error *err)
+{
+	struct stat st;
+
+	run->initramfs.base_fd = open(run->options.initrd, O_RDONLY | O_CLOEXEC);
+	if (run->initramfs.base_fd < 0) {
+		(void)error_set(err, errno, "--initrd: cannot open '%s'", run->options.initrd);
+		return error_classify(err, ERROR_USAGE);
+	}
+	if (fstat(run->initramfs.base_fd, &st) < 0)
+		return error_set(err, errno, "--initrd: '%s'", run->options.initrd);
+	if (!S_ISREG(st.st_mode))
+		return error_set_usage(err, -EINVAL, "--initrd: '%s' is not a regular file",
+				       run->options.initrd);
+	run->initramfs.base_len = (uint64_t)st.st_size;
+	return 0;
+}
+
+static char *const shell_command[] = { (char[]){ "sh" }, NULL };
+
+static int build_initramfs(struct run *run, struct error *err)
+{
+	static const char *const modules[] = { "virtio_mmio", "virtio_console", NULL };
+	const struct run_options *o = &run->options;
+	CLEANUP(freep) char *init_path = NULL;
+	CLEANUP(freep) char *relay = o->relay_guest ? xasprintf("relay=%s", o->relay_guest) : NULL;
+	CLEANUP(freep)
+	char *term = xasprintf("env=TERM=%s", getenv("TERM") ? getenv("TERM") : "dumb");
+	const char *config[8];
+	size_t n = 0;
+
+	if (guest_init_path(run->cache_dir, &init_path, err) < 0)
+		return err->code;
+	config[n++] = "cwd=/";
+	config[n++] = "kmsg=1";
+	config[n++] = term;
+	if (relay)
+		config[n++] = relay;
+	if (o->interactive)
+		config[n++] = "tty=1";
+	if (o->forward_stdin)
+		config[n++] = "stdin=1";
+	config[n] = NULL;
+	const struct initramfs_config c = {
+		.init_path = init_path,
+		.busybox_path = access(KTSTR_BUSYBOX, R_OK) == 0 ? KTSTR_BUSYBOX : NULL,
+		.cache_dir = run->cache_dir,
+		.includes = o->includes,
+		.n_includes = o->n_includes,
+		.command = o->command[0] ? o->command : shell_command,
+		.kernel_release = run->kernel.release,
+		.modules_dir = o->modules_dir ? o->modules_dir : run->entry.modules_dir,
+		.modules = modules,
+		.config = config,
+		.need_modules = run->kernel.release[0] != 0,
+	};
+	return initramfs_build(&c, &run->initramfs, err);
+}
+
+static int check_memory(const struct run *run, struct error *err)
+{
+	uint64_t initrd = run->initramfs.base_len + run->initramfs.suffix_len;
+	uint64_t need = run->kernel.end + initrd + run->initramfs.unpacked_len +
+			(KERNEL_OVERHEAD_MIB + topology_n_cpus(&run->options.topology)) * MIB;
+
+	if (run->options.memory_mib * MIB >= need)
+		return 0;
+	return error_set_usage(err, -ENOMEM,
+			       "--memory %" PRIu64 ": too small for this kernel (%" PRIu64
+			       " MiB) and initramfs (%" PRIu64 " MiB packed, %" PRIu64
+			       " MiB unpacked): needs %" PRIu64 " MiB",
+			       run->options.memory_mib, run->kernel.end / MIB, initrd / MIB,
+			       run->initramfs.unpacked_len / MIB,
+			       num_align_up(need, 2 * MIB) / MIB);
+}
+
+static int prepare_initramfs(struct run *run, struct error *err)
+{
+	if (run->options.initrd) {
+		if (open_initrd(run, err) < 0)
+			return err->code;
+	} else if (run->kernel.is_linux) {
+		if (!run->options.command[0] && !run->options.interactive)
+			return error_set_usage(
+			    err, -EINVAL,
+			    "no command given: ktstr run [options] -- COMMAND ARGS...");
+		if (build_initramfs(run, err) < 0)
+			return err->code;
+	} else if (run->options.command[0]) {
+		return error_set_usage(err, -EINVAL,
+				       "'%s' is not a Linux kernel: it cannot run a COMMAND",
+				       run->entry.image);
+	}
+	return run->kernel.is_linux ? check_memory(run, err) : 0;
+}
+
+static int make_cmdline(struct run *run, struct error *err)
+{
+	buf_append_str(&run->cmdline, arch_default_cmdline());
+	for (size_t i = 0; i < run->options.n_append; i++)
+		buf_printf(&run->cmdline, " %s", run->options.append[i]);
+	(void)buf_str(&run->cmdline);
+	return 0;
+}
+
+/* Artefacts and relay */
+
+static int open_sinks(struct run *run, struct error *err)
+{
+	struct run_result *res = &run->result;
+	const char *tmp = getenv("TMPDIR");
+
+	if (run->options.dmesg &&
+	    sink_open(&res->dmesg, run->options.dmesg, SINK_FILE_LIMIT, err) < 0)
+		return error_prefix(err, "--dmesg");
+	if (!run->options.keep)
+		return 0;
+	run->keep_dir = xasprintf("%s/ktstr-run-XXXXXX", tmp && *tmp ? tmp : "/tmp");
+	if (!mkdtemp(run->keep_dir)) {
+		(void)error_set(err, errno, "--keep: cannot make folder '%s'", run->keep_dir);
+		freep(&run->keep_dir);
+		return err->code;
+	}
+	const struct {
+		struct sink *sink;
+		const char *name;
+	} sinks[] = { { &res->console, "console.log" },
+		      { &res->com2, "com2.log" },
+		      { &res->tty, "hvc0.log" },
+		      { &res->dmesg, "dmesg.log" },
+		      { &res->frames, "frames.bin" } };
+	for (size_t i = 0; i < ARRAY_SIZE(sinks); i++) {
+		CLEANUP(freep) char *path = xasprintf("%s/%s", run->keep_dir, sinks[i].name);
+		if (sinks[i].sink->fd < 0 &&
+		    sink_open(sinks[i].sink, path, SINK_FILE_LIMIT, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
+static int open_relay(struct run *run, struct error *err)
+{
+	struct sockaddr_un addr = { .sun_family = AF_UNIX };
+
+	if (!run->options.relay_guest)
+		return 0;
+	char *path = run->options.relay_host ? xstrdup(run->options.relay_host)
+					     : xasprintf("/tmp/ktstr-relay-%d.sock", (int)getpid());
+	if (strlen(path) >= sizeof(addr.sun_path)) {
+		(void)error_set_usage(err, -ENAMETOOLONG,
+				      "--relay: '%s' is too long for a socket path", path);
+		freep(&path);
+		return err->code;
+	}
+	strcpy(addr.sun_path, path);
+	run->relay_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	if (run->relay_fd < 0 || bind(run->relay_fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    listen(run->relay_fd, 1) < 0) {
+		(void)error_set(err, errno, "--relay: cannot listen at '%s'", path);
+		freep(&path);
+		return error_classify(err, ERROR_USAGE);
+	}
+	run->relay_path = path;
+	fprintf(stderr, "ktstr: relay: %s is joined to %s in the guest\n", path,
+		run->options.relay_guest);
+	return 0;
+}
+
+/* Terminal */
+
+static void make_terminal_raw(struct run *run)
+{
+	struct termios raw;
+
+	if (!run->options.interactive || tcgetattr(STDIN_FILENO, &run->saved_termios) < 0)
+		return;
+	raw = run->saved_termios;
+	cfmakeraw(&raw);
+	run->raw_terminal = tcsetattr(STDIN_FILENO, TCSADRAIN, &raw) == 0;
+}
+
+static void restore_terminal(struct run *run)
+{
+	if (run->raw_terminal)
+		(void)tcsetattr(STDIN_FILENO, TCSADRAIN,
+				&run->saved_termios); /* nothing better to do */
+	run->raw_terminal = false;
+}
+
+static void terminal_size(struct session_config *config)
+{
+	struct winsize ws;
+
+	if (ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) == 0) {
+		config->rows = ws.ws_row;
+		config->cols = ws.ws_col;
+	}
+}
+
+/* The VM */
+
+static int start_and_supervise(struct run *run, struct error *err)
+{
+	const struct run_options *o = &run->options;
+	struct vm_process process = VM_PROCESS_INIT;
+	uint64_t n_cpus = topology_n_cpus(&o->topology);
+	struct session_config config = {
+		.vm = { .kernel = &run->kernel,
+			.initrd_fd = run->initramfs.base_fd,
+			.initrd_len = run->initramfs.base_len,
+			.initrd_suffix = run->initramfs.suffix,
+			.initrd_suffix_len = run->initramfs.suffix_len,
+			.cmdline = buf_str(&run->cmdline),
+			.topology = o->topology,
+			.memory_mib = o->memory_mib,
+			.cpu_mask = &o->cpu_mask,
+			.pit = o->pit },
+		.backend = run->backend,
+		.relay_fd = run->relay_fd,
+		.timeout_ns = o->timeout_s * NS_PER_S,
+		.boot_timeout_ns = (BOOT_TIMEOUT_S + BOOT_TIMEOUT_PER_CPU_S * n_cpus) * NS_PER_S,
+	};
+	struct runner_config runner = {
+		.backend = run->backend,
+		.interactive = o->interactive,
+		.forward_stdin = o->forward_stdin,
+		.deadline_ns = o->timeout_s ? clock_now_ns() + config.timeout_ns : UINT64_MAX,
+	};
+
+	if (o->interactive)
+		terminal_size(&config);
+	int res = vm_process_spawn(&config, &process, err);
+	run->relay_fd = config.relay_fd;
+	if (res < 0)
+		return res;
+	make_terminal_raw(run);
+	res = runner_run(&runner, &process, &run->result, err);
+	restore_terminal(run);
+	vm_process_fini(&process);
+	return res;
+}
+
+/* The end */
+
+static int finish(struct run *run, struct error *err)
+{
+	struct run_result *res = &run->result;
+	struct report report = {
+		.options = &run->options,
+		.result = res,
+		.kernel = run->entry.image,
+		.release = run->kernel.release,
+		.start_ns = run->ctx->start_ns,
+		.exit_code = res->signal ? EXIT_CODE_SIGNAL + res->signal
+					 : exit_code_of_outcome(&res->outcome),
+	};
+	int ret = 0;
+
+	report_outcome(&report);
+	report.end_ns = clock_now_ns();
+	if (run->options.timeline)
+		report_timeline(&report);
+	if (run->options.json)
+		ret = report_json(&report, run->options.json, err);
+	if (ret == 0 && run->keep_dir) {
+		CLEANUP(freep) char *path = xasprintf("%s/result.json", run->keep_dir);
+		ret = report_json(&report, path, err);
+		fprintf(stderr, "ktstr: artefacts are in %s\n", run->keep_dir);
+	}
+	return ret < 0 ? ret : report.exit_code;
+}
+
+static int run_steps(struct run *run, struct error *err)
+{
+	if (reactor_backend_parse(getenv("KTSTR_REACTOR"), &run->backend, err) < 0 ||
+	    file_cache_dir(&run->cache_dir, err) < 0 || find_kernel(run, err) < 0 ||
+	    check_kvm(run, err) < 0 || prepare_initramfs(run, err) < 0 ||
+	    make_cmdline(run, err) < 0 || open_sinks(run, err) < 0 || open_relay(run, err) < 0)
+		return err->code;
+	run_result_add_phase(&run->result, PHASE_IMAGE_READY, clock_now_ns(), false);
+	if (start_and_supervise(run, err) < 0)
+		return err->code;
+	return finish(run, err);
+}
+
+static void run_fini(struct run *run)
+{
+	restore_terminal(run);
+	run_result_fini(&run->result);
+	if (run->relay_path)
+		(void)unlink(run->relay_path); /* ours: bind made it */
+	freep(&run->relay_path);
+	fd_closep(&run->relay_fd);
+	freep(&run->keep_dir);
+	buf_fini(&run->cmdline);
+	initramfs_fini(&run->initramfs);
+	kernel_image_fini(&run->kernel);
+	kernel_entry_fini(&run->entry);
+	freep(&run->cache_dir);
+	run_options_fini(&run->options);
+}
+
+static int run_or_shell(const struct command_context *ctx, int argc, char **argv, bool interactive)
+{
+	struct run run = {
+		.ctx = ctx, .kernel = KERNEL_IMAGE_INIT, .initramfs = INITRAMFS_INIT, .relay_fd = -1
+	};
+	struct error err;
+	int status;
+
+	run_result_init(&run.result);
+	run_result_add_phase(&run.result, PHASE_START, ctx->start_ns, false);
+	if (run_options_parse(argc, argv, interactive, &run.options, &err) < 0) {
+		status = command_fail(&err);
+	} else if (run.options.help) {
+		run_options_usage(interactive);
+		status = EXIT_CODE_OK;
+	} else {
+		status = run_steps(&run, &err);
+		if (status < 0)
+			status = command_fail(&err);
+	}
+	run_fini(&run);
+	return status;
+}
+
+int cmd_run(const struct command_context *ctx, int argc, char **argv)
+{
+	return run_or_shell(ctx, argc, argv, false);
+}
+
+int cmd_shell(const struct command_context *ctx, int argc, char **argv)
+{
+	return run_or_shell(ctx, argc, argv, true);
+}

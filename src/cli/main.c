@@ -1,0 +1,61 @@
+/*
+ * ktstr: command line to configuration. The only folder that prints errors and chooses exit statuses.
+ *
+ *	main.c		finds the subcommand
+ *	cmd_run.c	run, shell: kernel -> initramfs -> VM process -> verdict (runner.c, report.c)
+ *	cmd_kernel.c	the kernel cache
+ *	cmd_doctor.c	what this host can do
+ */
+#include <stdio.h>
+#include <string.h>
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+
+static const struct {
+	const char *name;
+	int (*run)(const struct command_context *ctx, int argc, char **argv);
+	const char *summary;
+} commands[] = {
+	{ "run", cmd_run, "run a command in a VM and exit with its status" },
+	{ "shell", cmd_shell, "an interactive shell in a VM" },
+	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
+	{ "doctor", cmd_doctor, "tell what this host can do, and what it lacks" },
+};
+
+static int usage(FILE *to, int status)
+{
+	fputs("usage: ktstr COMMAND [options]\n", to);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+	fputs("`ktstr COMMAND --help` tells more; so does ktstr(1).\n", to);
+	return status;
+}
+
+int command_fail(const struct error *err)
+{
+	fprintf(stderr, "ktstr: %s\n", err->text);
+	return exit_code_of_error(err);
+}
+
+int main(int argc, char **argv)
+{
+	const struct command_context ctx = { .start_ns = clock_now_ns() };
+
+	log_init();
+	if (argc < 2)
+		return usage(stderr, EXIT_CODE_USAGE);
+	if (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "help") == 0)
+		return usage(stdout, EXIT_CODE_OK);
+	if (strcmp(argv[1], "--version") == 0) {
+		puts("ktstr " KTSTR_VERSION);
+		return EXIT_CODE_OK;
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		if (strcmp(argv[1], commands[i].name) == 0)
+			return commands[i].run(&ctx, argc - 1, argv + 1);
+	fprintf(stderr, "ktstr: unknown command '%s'\n", argv[1]);
+	return usage(stderr, EXIT_CODE_USAGE);
+}

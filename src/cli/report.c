@@ -1,0 +1,220 @@
+#include "cli/report.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <jansson.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/file.h"
+
+enum { LOG_TAIL_LINES = 60 };
+
+static bool command_ended(const struct run_result *res)
+{
+	return res->outcome.outcome == OUTCOME_PASS || res->outcome.outcome == OUTCOME_FAIL;
+}
+
+/* The last LOG_TAIL_LINES lines of @text. */
+static const char *last_lines(const char *text)
+{
+	const char *p = text + strlen(text);
+
+	for (size_t n = 0; p > text; p--)
+		if (p[-1] == '\n' && ++n > LOG_TAIL_LINES)
+			return p;
+	return text;
+}
+
+static void print_tail(const char *title, const struct sink *s)
+{
+	CLEANUP(freep) char *text = sink_tail(s);
+
+	if (!*text)
+		return;
+	const char *tail = last_lines(text);
+	fprintf(stderr, "ktstr: %s%s:\n%s%s", title, tail > text ? " (its end)" : "", tail,
+		tail[strlen(tail) - 1] == '\n' ? "" : "\n");
+}
+
+void report_outcome(const struct report *r)
+{
+	const struct run_result *res = r->result;
+
+	for (size_t i = 0; i < res->n_notes; i++)
+		fprintf(stderr, "ktstr: note: %s\n", res->notes[i]);
+	if (res->crash.len)
+		fprintf(stderr, "ktstr: a program crashed in the guest:\n%.*s%s",
+			(int)res->crash.len, (const char *)res->crash.data,
+			res->crash.data[res->crash.len - 1] == '\n' ? "" : "\n");
+	if (command_ended(res))
+		return;
+	if (!res->signal) {
+		print_tail("kernel log", &res->dmesg);
+		print_tail("console", &res->console);
+		print_tail("COM2", &res->com2);
+	}
+	if (res->signal)
+		fprintf(stderr, "ktstr: interrupted by SIG%s\n", sigabbrev_np(res->signal));
+	else
+		fprintf(stderr, "ktstr: %s: %.*s\n", outcome_name(res->outcome.outcome),
+			(int)res->why.len, res->why.data ? (const char *)res->why.data : "");
+}
+
+static int by_time(const void *a, const void *b)
+{
+	const struct runner_phase *pa = a, *pb = b;
+
+	return pa->time_ns < pb->time_ns ? -1 : pa->time_ns > pb->time_ns;
+}
+
+static size_t sorted_phases(const struct report *r, struct runner_phase phases[RUNNER_MAX_PHASES])
+{
+	memcpy(phases, r->result->phases, sizeof(r->result->phases));
+	qsort(phases, r->result->n_phases, sizeof(*phases), by_time);
+	return r->result->n_phases;
+}
+
+static double ms_since(uint64_t start_ns, uint64_t time_ns)
+{
+	return time_ns < start_ns ? 0 : (double)(time_ns - start_ns) / (double)NS_PER_MS;
+}
+
+void report_timeline(const struct report *r)
+{
+	struct runner_phase phases[RUNNER_MAX_PHASES];
+	size_t n = sorted_phases(r, phases);
+	double last = 0;
+
+	fprintf(stderr, "ktstr: timeline, ms from process start\n");
+	for (size_t i = 0; i < n; i++) {
+		double ms = ms_since(r->start_ns, phases[i].time_ns);
+		fprintf(stderr, "  %10.2f  %+10.2f  %s%s\n", ms, ms - last,
+			phases[i].is_guest ? "guest: " : "", frame_phase_name(phases[i].phase));
+		last = ms;
+	}
+	double end = ms_since(r->start_ns, r->end_ns);
+	fprintf(stderr, "  %10.2f  %+10.2f  exit, status %d\n", end, end - last, r->exit_code);
+}
+
+/* JSON strings must be UTF-8; what a guest prints need not be. */
+static json_t *json_text(const char *text, size_t n)
+{
+	json_t *s = json_stringn(text, n);
+
+	if (s)
+		return s;
+	CLEANUP(freep) char *ascii = xmalloc(n + 1);
+	for (size_t i = 0; i < n; i++)
+		ascii[i] = text[i] & 0x80 ? '?' : text[i];
+	return json_stringn(ascii, n);
+}
+
+static json_t *json_timeline(const struct report *r)
+{
+	struct runner_phase phases[RUNNER_MAX_PHASES];
+	size_t n = sorted_phases(r, phases);
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < n; i++)
+		json_array_append_new(list, json_pack("{s:s, s:s, s:f}", "phase",
+						      frame_phase_name(phases[i].phase), "side",
+						      phases[i].is_guest ? "guest" : "host", "ms",
+						      ms_since(r->start_ns, phases[i].time_ns)));
+	return list;
+}
+
+/* "key value" lines into numbers. */
+static json_t *json_stats(const struct run_result *res)
+{
+	json_t *stats = json_object();
+	struct buf copy = { 0 };
+	char *save = NULL;
+
+	buf_append(&copy, res->stats.data, res->stats.len);
+	(void)buf_str(&copy);
+	for (char *line = strtok_r((char *)copy.data, "\n", &save); line;
+	     line = strtok_r(NULL, "\n", &save)) {
+		char *space = strchr(line, ' ');
+		if (!space)
+			continue;
+		*space = 0;
+		json_object_set_new(stats, line,
+				    json_integer((json_int_t)strtoull(space + 1, NULL, 10)));
+	}
+	buf_fini(&copy);
+	return stats;
+}
+
+static json_t *json_notes(const struct run_result *res)
+{
+	json_t *list = json_array();
+
+	for (size_t i = 0; i < res->n_notes; i++)
+		json_array_append_new(list, json_text(res->notes[i], strlen(res->notes[i])));
+	return list;
+}
+
+static json_t *json_document(const struct report *r)
+{
+	const struct run_result *res = r->result;
+	const struct frame_outcome *o = &res->outcome;
+	char topology[TOPOLOGY_TEXT_MAX];
+
+	topology_format(&r->options->topology, topology);
+	json_t *doc =
+	    json_pack("{s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:I}", "version", 1, "outcome",
+		      res->signal ? "INTERRUPTED" : outcome_name(o->outcome), "last_phase",
+		      frame_phase_name(o->last_phase), "exit_status", r->exit_code, "kernel",
+		      r->kernel, "release", r->release, "topology", topology, "memory_mib",
+		      (json_int_t)r->options->memory_mib);
+	if (!doc)
+		return NULL;
+	json_object_set_new(doc, "why", json_text((const char *)res->why.data, res->why.len));
+	json_object_set_new(doc, "crash", json_text((const char *)res->crash.data, res->crash.len));
+	json_object_set_new(doc, "notes", json_notes(res));
+	json_object_set_new(doc, "timeline", json_timeline(r));
+	json_object_set_new(doc, "total_ms", json_real(ms_since(r->start_ns, r->end_ns)));
+	json_object_set_new(doc, "result_bytes", json_integer((json_int_t)res->result_bytes));
+	json_object_set_new(doc, "stats", json_stats(res));
+	return doc;
+}
+
+static int write_document(const char *path, const char *text, struct error *err)
+{
+	struct file_new file = FILE_NEW_INIT;
+	int res;
+
+	if (strcmp(path, "-") == 0) {
+		res = fd_write_all(STDOUT_FILENO, text, strlen(text));
+		return res < 0 ? error_set(err, res, "cannot write the JSON document") : 0;
+	}
+	if (file_new_open(&file, path, err) == 0) {
+		res = fd_write_all(file.fd, text, strlen(text));
+		if (res < 0)
+			(void)error_set(err, res, "cannot write '%s'", path);
+		else
+			res = file_new_commit(&file, 0644, err);
+	} else {
+		res = err->code;
+	}
+	file_new_fini(&file);
+	return res < 0 ? error_classify(err, ERROR_USAGE) : 0;
+}
+
+int report_json(const struct report *r, const char *path, struct error *err)
+{
+	json_t *doc = json_document(r);
+	char *dump = doc ? json_dumps(doc, JSON_INDENT(2)) : NULL;
+
+	json_decref(doc);
+	if (!dump)
+		return error_set_text(err, -ENOMEM, "cannot make the JSON document");
+	CLEANUP(freep) char *text = xasprintf("%s\n", dump);
+	free(dump);
+	return write_document(path, text, err);
+}

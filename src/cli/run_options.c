@@ -1,0 +1,221 @@
+#include "cli/run_options.h"
+
+#include <errno.h>
+#include <getopt.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include "base/buf.h"
+#include "base/num.h"
+
+enum {
+	DEFAULT_MEMORY_MIB = 512,
+	MAX_MEMORY_MIB = 1024 * 1024,
+	DEFAULT_TIMEOUT_S = 600,
+	MAX_TIMEOUT_S = 30 * 86400
+};
+
+enum option_id {
+	OPT_APPEND = 256,
+	OPT_CPU,
+	OPT_DMESG,
+	OPT_FORCE,
+	OPT_HELP,
+	OPT_INCLUDE,
+	OPT_INITRD,
+	OPT_JSON,
+	OPT_KASLR,
+	OPT_KEEP,
+	OPT_KERNEL,
+	OPT_MEMORY,
+	OPT_MODULES,
+	OPT_PIT,
+	OPT_RELAY,
+	OPT_STDIN,
+	OPT_TIMELINE,
+	OPT_TIMEOUT,
+	OPT_TOPOLOGY,
+};
+
+static const struct option long_options[] = {
+	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "cpu", required_argument, NULL, OPT_CPU },
+	{ "dmesg", required_argument, NULL, OPT_DMESG },
+	{ "force", no_argument, NULL, OPT_FORCE },
+	{ "help", no_argument, NULL, OPT_HELP },
+	{ "include", required_argument, NULL, OPT_INCLUDE },
+	{ "initrd", required_argument, NULL, OPT_INITRD },
+	{ "json", required_argument, NULL, OPT_JSON },
+	{ "kaslr", no_argument, NULL, OPT_KASLR },
+	{ "keep", no_argument, NULL, OPT_KEEP },
+	{ "kernel", required_argument, NULL, OPT_KERNEL },
+	{ "memory", required_argument, NULL, OPT_MEMORY },
+	{ "modules", required_argument, NULL, OPT_MODULES },
+	{ "pit", no_argument, NULL, OPT_PIT },
+	{ "relay", required_argument, NULL, OPT_RELAY },
+	{ "stdin", no_argument, NULL, OPT_STDIN },
+	{ "timeline", no_argument, NULL, OPT_TIMELINE },
+	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "topology", required_argument, NULL, OPT_TOPOLOGY },
+	{ 0 },
+};
+
+void run_options_usage(bool interactive)
+{
+	printf("usage: ktstr %s [options] %s\n", interactive ? "shell" : "run",
+	       interactive ? "[-- COMMAND ARGS...]" : "-- COMMAND ARGS...");
+	fputs(
+	    "  --kernel K            kernel file, or name of a cached kernel (ktstr kernel list);\n"
+	    "                        default: $KTSTR_KERNEL, the newest in the cache, the host's "
+	    "own\n"
+	    "  --topology n,l,c,t    NUMA nodes, LLCs in all, cores per LLC, threads per core "
+	    "(1,1,1,1)\n"
+	    "  --memory MIB          guest memory (512)\n"
+	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
+	    "  --append ARGS         more kernel arguments; repeatable\n"
+	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
+	    "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
+	    "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside "
+	    "the kernel\n"
+	    "  --initrd FILE         boot with this initramfs as it is, without ktstr-init and "
+	    "COMMAND\n"
+	    "  --relay GUEST[:HOST]  join unix socket GUEST in the guest to unix socket HOST here\n"
+	    "  --stdin               feed standard input to the command\n"
+	    "  --dmesg FILE          write the kernel log there\n"
+	    "  --json FILE           write the result there as one JSON document (-: stdout)\n"
+	    "  --timeline            print when each phase was reached\n"
+	    "  --keep                keep the artefacts (consoles, kernel log, result) and say "
+	    "where\n"
+	    "  --kaslr               boot the bzImage itself, so that the kernel places itself\n"
+	    "  --pit                 give the machine an i8254 timer\n"
+	    "  --force               boot even where `ktstr doctor` says that this KVM cannot\n",
+	    stdout);
+}
+
+static void add(const char ***list, size_t *n, const char *item)
+{
+	*list = xreallocarray(*list, *n + 1, sizeof(**list));
+	(*list)[(*n)++] = item;
+}
+
+static int parse_relay(struct run_options *o, const char *arg, struct error *err)
+{
+	const char *colon = strchr(arg, ':');
+	size_t n = colon ? (size_t)(colon - arg) : strlen(arg);
+
+	if (arg[0] != '/' || (colon && !colon[1]))
+		return error_set_usage(
+		    err, -EINVAL,
+		    "--relay: '%s' is not GUEST[:HOST] with an absolute socket path in the guest",
+		    arg);
+	o->relay_guest = xasprintf("%.*s", (int)n, arg);
+	o->relay_host = colon ? colon + 1 : NULL;
+	return 0;
+}
+
+static int parse_one(struct run_options *o, int id, char *arg, struct error *err)
+{
+	switch ((enum option_id)id) {
+	case OPT_APPEND:
+		add(&o->append, &o->n_append, arg);
+		return 0;
+	case OPT_CPU:
+		return arch_cpu_mask_parse(arg, &o->cpu_mask, err);
+	case OPT_DMESG:
+		o->dmesg = arg;
+		return 0;
+	case OPT_FORCE:
+		o->force = true;
+		return 0;
+	case OPT_HELP:
+		o->help = true;
+		return 0;
+	case OPT_INCLUDE:
+		add(&o->includes, &o->n_includes, arg);
+		return 0;
+	case OPT_INITRD:
+		o->initrd = arg;
+		return 0;
+	case OPT_JSON:
+		o->json = arg;
+		return 0;
+	case OPT_KASLR:
+		o->kaslr = true;
+		return 0;
+	case OPT_KEEP:
+		o->keep = true;
+		return 0;
+	case OPT_KERNEL:
+		o->kernel = arg;
+		return 0;
+	case OPT_MEMORY:
+		return num_parse_u64("--memory", arg, 2, MAX_MEMORY_MIB, &o->memory_mib, err);
+	case OPT_MODULES:
+		o->modules_dir = arg;
+		return 0;
+	case OPT_PIT:
+		o->pit = true;
+		return 0;
+	case OPT_RELAY:
+		return parse_relay(o, arg, err);
+	case OPT_STDIN:
+		o->forward_stdin = true;
+		return 0;
+	case OPT_TIMELINE:
+		o->timeline = true;
+		return 0;
+	case OPT_TIMEOUT:
+		return num_parse_u64("--timeout", arg, 0, MAX_TIMEOUT_S, &o->timeout_s, err);
+	case OPT_TOPOLOGY:
+		return topology_parse(arg, &o->topology, err);
+	}
+	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
+}
+
+static int check(struct run_options *o, struct error *err)
+{
+	if (o->memory_mib % 2)
+		o->memory_mib++; /* RAM comes in 2 MiB units */
+	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
+		return error_set_usage(
+		    err, -EINVAL,
+		    "--initrd boots an initramfs as it is: it goes with no COMMAND, --include, "
+		    "--relay, and not with `ktstr shell`");
+	return 0;
+}
+
+int run_options_parse(int argc, char **argv, bool interactive, struct run_options *ret,
+		      struct error *err)
+{
+	int id;
+
+	*ret = (struct run_options){
+		.topology = { 1, 1, 1, 1 },
+		.memory_mib = DEFAULT_MEMORY_MIB,
+		.timeout_s = interactive ? 0 : DEFAULT_TIMEOUT_S,
+		.interactive = interactive,
+	};
+	opterr = 0;
+	optind = 1;
+	while ((id = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
+		if (id == ':')
+			return error_set_usage(err, -EINVAL, "option '%s' needs a value",
+					       argv[optind - 1]);
+		if (id == '?')
+			return error_set_usage(err, -EINVAL,
+					       "unknown option '%s'; see `ktstr %s --help`",
+					       argv[optind - 1], argv[0]);
+		if (parse_one(ret, id, optarg, err) < 0)
+			return err->code;
+	}
+	ret->command = argv + optind;
+	return ret->help ? 0 : check(ret, err);
+}
+
+void run_options_fini(struct run_options *o)
+{
+	freep(&o->append);
+	freep(&o->includes);
+	freep(&o->relay_guest);
+}

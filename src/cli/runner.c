@@ -1,0 +1,424 @@
+#include "cli/runner.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/ioctl.h>
+#include <sys/signalfd.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/num.h"
+#include "cli/out.h"
+#include "link/link.h"
+
+enum { STOP_GRACE_S = 2, OVERDUE_GRACE_S = 10, ESCAPE_KEY = 0x1d /* Ctrl-] */, INPUT_CHUNK = 4096 };
+
+struct runner {
+	const struct runner_config *config;
+	struct vm_process *process;
+	struct run_result *result;
+	struct reactor *reactor;
+	struct link *link;
+	int signal_fd;
+	struct reactor_op signals;
+	struct reactor_op input;
+	struct reactor_op overdue;
+	struct reactor_op kill_timer;
+	bool discard_output; /* interrupted, or nobody reads it */
+	bool input_ended;
+	uint64_t
+	    guest_offset_ns; /* smallest arrival - guest time seen: maps the guest's clock to ours */
+};
+
+/* Results */
+
+void run_result_init(struct run_result *r)
+{
+	*r = (struct run_result){ .console = SINK_INIT,
+				  .com2 = SINK_INIT,
+				  .tty = SINK_INIT,
+				  .dmesg = SINK_INIT,
+				  .frames = SINK_INIT };
+}
+
+void run_result_fini(struct run_result *r)
+{
+	buf_fini(&r->why);
+	buf_fini(&r->stats);
+	buf_fini(&r->crash);
+	for (size_t i = 0; i < r->n_notes; i++)
+		freep(&r->notes[i]);
+	sink_fini(&r->console);
+	sink_fini(&r->com2);
+	sink_fini(&r->tty);
+	sink_fini(&r->dmesg);
+	sink_fini(&r->frames);
+}
+
+void run_result_add_phase(struct run_result *r, uint32_t phase, uint64_t time_ns, bool is_guest)
+{
+	if (r->n_phases < RUNNER_MAX_PHASES)
+		r->phases[r->n_phases++] = (struct runner_phase){ phase, time_ns, is_guest };
+}
+
+void run_result_add_note(struct run_result *r, const char *text, size_t n)
+{
+	if (r->n_notes < RUNNER_MAX_NOTES)
+		r->notes[r->n_notes++] = xasprintf("%.*s", (int)n, text);
+}
+
+/* Stopping */
+
+static void on_kill_timer(struct reactor_op *op, int res, bool more)
+{
+	struct runner *r = container_of(op, struct runner, kill_timer);
+
+	if (res == 0)
+		vm_process_kill(r->process);
+}
+
+static void stop_vm(struct runner *r)
+{
+	if (!reactor_op_is_idle(&r->kill_timer)) {
+		vm_process_kill(r->process); /* asked twice */
+		return;
+	}
+	r->discard_output = true;
+	if (r->link)
+		link_send(r->link, FRAME_VM_STOP, NULL, 0);
+	reactor_timer(r->reactor, &r->kill_timer, clock_now_ns() + STOP_GRACE_S * NS_PER_S,
+		      on_kill_timer);
+}
+
+static void on_overdue(struct reactor_op *op, int res, bool more)
+{
+	struct runner *r = container_of(op, struct runner, overdue);
+	static const char text[] = "the VM process did not end in time and was killed";
+
+	if (res < 0)
+		return;
+	run_result_add_note(r->result, text, sizeof(text) - 1);
+	vm_process_kill(r->process);
+}
+
+/* Output */
+
+static void write_out(struct runner *r, int fd, const uint8_t *data, size_t n)
+{
+	if (r->discard_output)
+		return;
+	int res = out_write(fd, r->signal_fd, data, n);
+	if (res == -EINTR) {
+		r->discard_output = true; /* the signal itself is handled by its own callback */
+	} else if (res == -EPIPE) {
+		/* Like any command whose reader went away. */
+		r->result->signal = SIGPIPE;
+		stop_vm(r);
+	} else if (res < 0) {
+		char buf[64], text[128];
+		int len = snprintf(text, sizeof(text), "cannot write the command's output: %s",
+				   strerror_r(-res, buf, sizeof(buf)));
+		run_result_add_note(r->result, text, (size_t)len);
+		r->discard_output = true;
+	}
+}
+
+/* Frames */
+
+static void on_phase(struct runner *r, const struct frame *f, bool is_guest)
+{
+	struct frame_phase p;
+
+	if (f->header.length != sizeof(p))
+		return;
+	memcpy(&p, f->payload, sizeof(p));
+	if (is_guest) {
+		uint64_t offset = clock_now_ns() - p.time_ns;
+		if (!r->guest_offset_ns || offset < r->guest_offset_ns)
+			r->guest_offset_ns = offset;
+	}
+	run_result_add_phase(r->result, p.phase, p.time_ns, is_guest);
+}
+
+static void on_outcome(struct runner *r, const struct frame *f)
+{
+	struct run_result *res = r->result;
+
+	if (f->header.length < sizeof(res->outcome))
+		return;
+	memcpy(&res->outcome, f->payload, sizeof(res->outcome));
+	buf_append(&res->why, f->payload + sizeof(res->outcome),
+		   f->header.length - sizeof(res->outcome));
+	res->has_outcome = true;
+	reactor_stop(r->reactor, 0);
+}
+
+static void on_tty(struct runner *r, const struct frame *f)
+{
+	if (r->config->interactive)
+		write_out(r, STDOUT_FILENO, f->payload, f->header.length);
+	sink_write(&r->result->tty, f->payload, f->header.length);
+}
+
+static void on_test_frame(struct runner *r, const struct frame *f)
+{
+	uint8_t header[FRAME_HEADER_SIZE];
+
+	r->result->result_bytes += f->header.length;
+	if (r->result->frames.fd < 0)
+		return;
+	frame_header_encode(&f->header, header);
+	sink_write(&r->result->frames, header, sizeof(header));
+	sink_write(&r->result->frames, f->payload, f->header.length);
+}
+
+static void on_frame(void *ctx, const struct frame *f)
+{
+	struct runner *r = ctx;
+	struct run_result *res = r->result;
+
+	if (f->header.type < ARRAY_SIZE(res->n_frames))
+		res->n_frames[f->header.type]++;
+	switch (f->header.type) {
+	case FRAME_STDOUT:
+		write_out(r, STDOUT_FILENO, f->payload, f->header.length);
+		break;
+	case FRAME_STDERR:
+		write_out(r, STDERR_FILENO, f->payload, f->header.length);
+		break;
+	case FRAME_VM_TTY:
+		on_tty(r, f);
+		break;
+	case FRAME_PHASE:
+		on_phase(r, f, true);
+		break;
+	case FRAME_VM_PHASE:
+		on_phase(r, f, false);
+		break;
+	case FRAME_KERNEL_LOG:
+		sink_write(&res->dmesg, f->payload, f->header.length);
+		break;
+	case FRAME_VM_SERIAL:
+		sink_write(&res->console, f->payload, f->header.length);
+		break;
+	case FRAME_VM_COM2:
+		sink_write(&res->com2, f->payload, f->header.length);
+		break;
+	case FRAME_CRASH:
+		buf_append(&res->crash, f->payload, f->header.length);
+		break;
+	case FRAME_VM_NOTE:
+		run_result_add_note(res, (const char *)f->payload, f->header.length);
+		break;
+	case FRAME_VM_STATS:
+		buf_append(&res->stats, f->payload, f->header.length);
+		break;
+	case FRAME_VM_OUTCOME:
+		on_outcome(r, f);
+		break;
+	default:
+		if (f->header.type < FRAME_STDOUT)
+			on_test_frame(r, f);
+		break;
+	}
+}
+
+/* The VM process is gone without a verdict: how it ended is the verdict. */
+static void on_closed(void *ctx, int err)
+{
+	struct runner *r = ctx;
+	struct run_result *res = r->result;
+	char text[128];
+	int n, status = vm_process_wait(r->process);
+
+	r->link = link_close(r->link);
+	if (res->has_outcome)
+		return;
+	if (status >= 0 && WIFSIGNALED(status))
+		n = snprintf(text, sizeof(text), "the VM process was ended by signal %d (%s)",
+			     WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
+	else
+		n = snprintf(text, sizeof(text),
+			     "the VM process ended without a verdict (status %d)",
+			     status >= 0 ? WEXITSTATUS(status) : status);
+	buf_append(&res->why, text, (size_t)n);
+	res->outcome = (struct frame_outcome){ .outcome = OUTCOME_INFRA };
+	res->has_outcome = true;
+	reactor_stop(r->reactor, 0);
+}
+
+/* Input */
+
+static void on_window_size(struct runner *r)
+{
+	struct winsize ws;
+
+	if (r->config->interactive && r->link && ioctl(STDIN_FILENO, TIOCGWINSZ, &ws) == 0)
+		link_send(r->link, FRAME_VM_TTY_SIZE,
+			  &(struct frame_tty_size){ ws.ws_row, ws.ws_col },
+			  sizeof(struct frame_tty_size));
+}
+
+static void end_input(struct runner *r)
+{
+	r->input_ended = true;
+	if (!reactor_op_is_idle(&r->input))
+		reactor_cancel(r->reactor, &r->input);
+	if (r->link && r->config->forward_stdin)
+		link_send(r->link, FRAME_STDIN, NULL, 0); /* empty: end of file */
+}
+
+static bool input_is_ready(void)
+{
+	struct pollfd fd = { .fd = STDIN_FILENO, .events = POLLIN };
+
+	return poll(&fd, 1, 0) > 0;
+}
+
+/* Reads while there is something, and while the VM process keeps up. */
+static void pump_input(struct runner *r)
+{
+	uint8_t chunk[INPUT_CHUNK];
+
+	while (!r->input_ended && r->link && !link_is_congested(r->link) && input_is_ready()) {
+		ssize_t n = read(STDIN_FILENO, chunk, sizeof(chunk));
+		if (n < 0 && errno == EINTR)
+			continue;
+		if (n <= 0) {
+			end_input(r);
+			return;
+		}
+		if (r->config->interactive && memchr(chunk, ESCAPE_KEY, (size_t)n)) {
+			end_input(r);
+			r->result->signal = SIGTERM;
+			stop_vm(r);
+			return;
+		}
+		link_send(r->link, r->config->interactive ? FRAME_VM_TTY_INPUT : FRAME_STDIN, chunk,
+			  (size_t)n);
+	}
+}
+
+static void on_input(struct reactor_op *op, int res, bool more)
+{
+	struct runner *r = container_of(op, struct runner, input);
+
+	/* A regular file cannot be polled, and need not be: on_writable and this call read it to its end. */
+	if (res > 0 || res == -EPERM)
+		pump_input(r);
+}
+
+static void on_writable(void *ctx)
+{
+	struct runner *r = ctx;
+
+	if (r->config->interactive || r->config->forward_stdin)
+		pump_input(r);
+}
+
+static const struct link_ops link_callbacks = { on_frame, on_writable, on_closed };
+
+/* Signals */
+
+static void on_signal(struct reactor_op *op, int res, bool more)
+{
+	struct runner *r = container_of(op, struct runner, signals);
+	struct signalfd_siginfo info;
+
+	while (res > 0 && read(r->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
+		if (info.ssi_signo == SIGWINCH) {
+			on_window_size(r);
+		} else {
+			r->result->signal = (int)info.ssi_signo;
+			stop_vm(r);
+		}
+	}
+}
+
+static int open_signals(struct runner *r, sigset_t *old, struct error *err)
+{
+	sigset_t set;
+
+	(void)sigemptyset(&set);
+	(void)sigaddset(&set, SIGINT);
+	(void)sigaddset(&set, SIGTERM);
+	(void)sigaddset(&set, SIGHUP);
+	(void)sigaddset(&set, SIGWINCH);
+	(void)sigprocmask(SIG_BLOCK, &set, old);
+	(void)signal(SIGPIPE, SIG_IGN); /* EPIPE instead: the VM must be stopped first */
+	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
+	return r->signal_fd < 0 ? error_set(err, errno, "signalfd") : 0;
+}
+
+/* The whole */
+
+static void move_guest_phases(struct runner *r)
+{
+	for (size_t i = 0; i < r->result->n_phases; i++)
+		if (r->result->phases[i].is_guest)
+			r->result->phases[i].time_ns += r->guest_offset_ns;
+}
+
+static void cancel(struct runner *r, struct reactor_op *op)
+{
+	if (!reactor_op_is_idle(op))
+		reactor_cancel(r->reactor, op);
+	while (!reactor_op_is_idle(op))
+		reactor_turn(r->reactor, UINT64_MAX);
+}
+
+static void take_down(struct runner *r)
+{
+	r->link = link_close(r->link);
+	cancel(r, &r->signals);
+	cancel(r, &r->input);
+	cancel(r, &r->overdue);
+	cancel(r, &r->kill_timer);
+	reactor_turn(r->reactor, 0); /* the link's memory */
+	r->reactor = reactor_free(r->reactor);
+	fd_closep(&r->signal_fd);
+}
+
+static int set_up(struct runner *r, sigset_t *old, struct error *err)
+{
+	const struct runner_config *c = r->config;
+
+	if (open_signals(r, old, err) < 0 ||
+	    reactor_new(&(struct reactor_config){ .backend = c->backend }, &r->reactor, err) < 0 ||
+	    link_new(r->reactor, r->process->link_fd, &link_callbacks, r, &r->link, err) < 0)
+		return err->code;
+	r->process->link_fd = -1;
+	reactor_poll(r->reactor, &r->signals, r->signal_fd, POLLIN, on_signal);
+	if (c->deadline_ns != UINT64_MAX)
+		reactor_timer(r->reactor, &r->overdue, c->deadline_ns + OVERDUE_GRACE_S * NS_PER_S,
+			      on_overdue);
+	if (c->interactive || c->forward_stdin)
+		reactor_poll(r->reactor, &r->input, STDIN_FILENO, POLLIN, on_input);
+	return 0;
+}
+
+int runner_run(const struct runner_config *config, struct vm_process *process,
+	       struct run_result *result, struct error *err)
+{
+	struct runner r = {
+		.config = config, .process = process, .result = result, .signal_fd = -1
+	};
+	sigset_t old;
+
+	int res = set_up(&r, &old, err);
+	if (res == 0)
+		(void)reactor_run(r.reactor); /* its status is always 0: the result says it all */
+	else
+		vm_process_kill(process);
+	move_guest_phases(&r);
+	if (r.reactor)
+		take_down(&r);
+	(void)sigprocmask(SIG_SETMASK, &old, NULL);
+	return res;
+}

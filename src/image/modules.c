@@ -1,0 +1,231 @@
+#include "image/modules.h"
+
+#include <errno.h>
+#include <libkmod.h>
+#include <string.h>
+#include <unistd.h>
+
+#include "abi/guest_config.h"
+#include "base/file.h"
+#include "base/num.h"
+#include "image/decompress.h"
+
+enum {
+	MODULE_FILE_MAX =
+	    256 << 20, /* of one module, either way; a debug build of amdgpu is a tenth of that */
+	SOFTDEP_DEPTH_MAX = 8,
+};
+
+struct modules {
+	struct kmod_ctx *kmod;
+	struct guest_tree *tree;
+	const char *dir;
+	struct buf *records;
+	struct buf missing; /* names, ", " between them */
+	struct buf done;    /* names, each between NULs: those that are in the list already */
+	unsigned n_modules;
+};
+
+static bool is_done(struct modules *m, const char *name)
+{
+	CLEANUP(buf_fini) struct buf key = { 0 };
+
+	if (!m->done.len)
+		buf_append(&m->done, "", 1);
+	buf_append(&key, "", 1);
+	buf_append(&key, name, strlen(name) + 1);
+	if (memmem(m->done.data, m->done.len, key.data, key.len))
+		return true;
+	buf_append(&m->done, key.data + 1, key.len - 1);
+	return false;
+}
+
+struct unpack {
+	struct decompress_out out;
+	struct buf data;
+};
+
+static int unpack_write(struct decompress_out *out, const uint8_t *data, size_t n,
+			struct error *err)
+{
+	struct unpack *u = container_of(out, struct unpack, out);
+
+	buf_append(&u->data, data, n);
+	return 0;
+}
+
+/* The file @path, packed or not, at @guest. */
+static int add_file(struct modules *m, const char *path, const char *guest, struct error *err)
+{
+	CLEANUP(buf_fini) struct buf raw = { 0 };
+	struct unpack u = { .out = { .write = unpack_write, .limit = MODULE_FILE_MAX } };
+	struct stat st;
+
+	stamps_add(&m->tree->stamps, path, true);
+	if (stat(path, &st) < 0) {
+		(void)error_set(err, errno, "module '%s'", path);
+		return error_classify(err, ERROR_USAGE);
+	}
+	if (file_read(path, MODULE_FILE_MAX, &raw, err) < 0)
+		return error_classify(err, ERROR_USAGE);
+	enum compression c = compression_detect(raw.data, raw.len);
+	if (c == COMPRESSION_NONE)
+		return guest_tree_add_file(m->tree, guest, path, &st, GUEST_RANK_OURS, err);
+	int r = decompress(c, raw.data, raw.len, &u.out, err);
+	if (r < 0)
+		(void)error_prefix(err, "module '%s'", path);
+	else
+		r = guest_tree_add_unpacked(m->tree, guest, path, &st, u.data.data, u.data.len,
+					    err);
+	buf_fini(&u.data);
+	return r;
+}
+
+/* @mod itself; built in or in the list already: nothing. */
+static int add_one(struct modules *m, struct kmod_module *mod, struct error *err)
+{
+	const char *name = kmod_module_get_name(mod);
+	const char *path = kmod_module_get_path(mod);
+
+	if (!path || is_done(m, name))
+		return 0;
+	CLEANUP(freep)
+	char *guest = xasprintf(GUEST_MODULE_DIR "/%03u-%s.ko", m->n_modules++, name);
+	if (add_file(m, path, guest, err) < 0)
+		return err->code;
+	buf_printf(m->records, "module=%s", guest);
+	buf_append(m->records, "", 1);
+	return 0;
+}
+
+static int add_with_needs(struct modules *m, struct kmod_module *mod, unsigned depth,
+			  struct error *err);
+
+static int add_list(struct modules *m, struct kmod_list *list, unsigned depth, struct error *err)
+{
+	struct kmod_list *i;
+
+	kmod_list_foreach(i, list)
+	{
+		struct kmod_module *mod = kmod_module_get_module(i);
+		int r = add_with_needs(m, mod, depth, err);
+		(void)kmod_module_unref(mod);
+		if (r < 0)
+			return r;
+	}
+	return 0;
+}
+
+/*
+ * Soft dependencies before, hard ones, the module, soft ones after. Those that the tree does not
+ * have are no error, as with modprobe. They may name each other, hence the depth.
+ */
+static int add_with_needs(struct modules *m,
+			  struct kmod_module *mod, /* NOLINT(misc-no-recursion) */
+			  unsigned depth, struct error *err)
+{
+	struct kmod_list *pre = NULL, *post = NULL;
+	int r = 0;
+
+	if (depth < SOFTDEP_DEPTH_MAX && kmod_module_get_softdeps(mod, &pre, &post) < 0)
+		pre = post = NULL;
+	struct kmod_list *hard = kmod_module_get_dependencies(mod);
+	if (pre)
+		r = add_list(m, pre, depth + 1, err);
+	if (r == 0)
+		r = add_list(m, hard, depth + 1, err);
+	if (r == 0)
+		r = add_one(m, mod, err);
+	if (r == 0 && post)
+		r = add_list(m, post, depth + 1, err);
+	(void)kmod_module_unref_list(pre);
+	(void)kmod_module_unref_list(hard);
+	(void)kmod_module_unref_list(post);
+	return r;
+}
+
+/*
+ * By name or alias. What libkmod finds without a path is built in; its "state" of a module would be
+ * that of the running kernel.
+ */
+static int add_named(struct modules *m, const char *name, struct error *err)
+{
+	struct kmod_list *list = NULL;
+	int r = kmod_module_new_from_lookup(m->kmod, name, &list);
+
+	if (r < 0)
+		return error_set(err, r, "cannot look up module '%s' in '%s'", name, m->dir);
+	if (!list) {
+		if (m->missing.len)
+			buf_append_str(&m->missing, ", ");
+		buf_append_str(&m->missing, name);
+		return 0;
+	}
+	r = add_list(m, list, 0, err);
+	(void)kmod_module_unref_list(list);
+	return r;
+}
+
+static int check_tree(struct guest_tree *tree, const char *dir, struct error *err)
+{
+	static const char *const indexes[] = { "modules.dep.bin",     "modules.alias.bin",
+					       "modules.builtin.bin", "modules.softdep",
+					       "modules.symbols.bin", "modules.builtin.alias.bin" };
+	CLEANUP(freep) char *dep = xasprintf("%s/%s", dir, indexes[0]);
+
+	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
+		CLEANUP(freep) char *path = xasprintf("%s/%s", dir, indexes[i]);
+		stamps_add(&tree->stamps, path, true);
+	}
+	if (access(dir, R_OK | X_OK) < 0) {
+		(void)error_set(err, errno, "kernel modules '%s'", dir);
+		return error_classify(err, ERROR_USAGE);
+	}
+	if (access(dep, R_OK) == 0)
+		return 0;
+	if (errno != ENOENT) {
+		(void)error_set(err, errno, "cannot read '%s'", dep);
+		return error_classify(err, ERROR_USAGE);
+	}
+	/* ROOT/lib/modules/VERSION */
+	const char *version = strrchr(dir, '/');
+	const char *root = strstr(dir, "/lib/modules/");
+	return error_set_usage(err, -ENOENT,
+			       "'%s' has no modules.dep.bin: run depmod -b '%.*s' '%s'", dir,
+			       root ? (int)num_max((uint64_t)(root - dir), 1) : 4,
+			       root ? dir : "ROOT", version ? version + 1 : "VERSION");
+}
+
+int modules_add(struct guest_tree *tree, const char *dir, const char *const *names,
+		struct buf *records, struct error *err)
+{
+	static const char *const no_config[] = { NULL };
+	CLEANUP(freep) char *clean = xstrdup(dir);
+
+	for (size_t n = strlen(clean); n > 1 && clean[n - 1] == '/'; n--)
+		clean[n - 1] = 0;
+	if (check_tree(tree, clean, err) < 0)
+		return err->code;
+	struct modules m = {
+		.kmod = kmod_new(clean, no_config), .tree = tree, .dir = clean, .records = records
+	};
+	if (!m.kmod)
+		return error_set(err, ENOMEM, "kernel modules '%s'", clean);
+	/* libkmod would print to stderr; what matters shows in its results. */
+	kmod_set_log_priority(m.kmod, 0);
+	int r = kmod_load_resources(m.kmod);
+	if (r < 0)
+		(void)error_set(err, r, "cannot read the indexes of '%s'", clean);
+	for (size_t i = 0; r >= 0 && names[i]; i++)
+		r = add_named(&m, names[i], err);
+	if (r >= 0 && m.missing.len)
+		r = error_set_usage(
+		    err, -ENOENT,
+		    "kernel modules %s are neither in '%s' nor built in: give the kernel's "
+		    "own tree with --modules",
+		    buf_str(&m.missing), clean);
+	(void)kmod_unref(m.kmod);
+	buf_fini(&m.missing);
+	buf_fini(&m.done);
+	return r < 0 ? r : 0;
+}

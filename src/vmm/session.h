@@ -1,0 +1,30 @@
+/*
+ * What happens inside a VM process: one VM, its frame stream, its judge, its time limits, and the link to the runner.
+ * Main thread = I/O thread = owner of everything here.
+ *
+ *	guest port 1 --> decoder --> judge, acknowledge EXIT --> link --> runner
+ *	COM1, COM2 ----> judge ------------------------------> link
+ *	hvc0 ------------------------------------------------> link      (kept to a bound, then dropped and counted)
+ *
+ * Back-pressure: while the link is congested port 1 stays in guest memory; serial ports and hvc0 cannot wait.
+ */
+#pragma once
+
+#include "vmm/vm.h"
+
+struct session_config {
+	/* console, com1, com2, on_end and ctx are the session's; the rest is as in vm_config. */
+	struct vm_config vm;
+	enum reactor_backend backend;
+	int link_fd;  /* owned by session_run */
+	int relay_fd; /* owned by session_run: listening socket, -1: none */
+	uint16_t rows, cols;
+	uint64_t timeout_ns;      /* for the whole run; 0: none */
+	uint64_t boot_timeout_ns; /* until PID 1's first frame; 0: none */
+};
+
+/*
+ * Builds, runs and judges the VM, sends the verdict, takes everything down. Returns when the runner has the verdict (or is
+ * gone) and the VM is freed: 0, or -errno when the link itself failed. All other failures travel as FRAME_VM_OUTCOME.
+ */
+int session_run(struct session_config *config);

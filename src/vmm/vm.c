@@ -1,0 +1,531 @@
+/*
+ * Building and taking down a VM. The order is the point of this file: it is one list of steps, run forwards by vm_new and
+ * backwards by vm_free, and a step that fails undoes those before it.
+ *
+ *   - memory slots before the irqchip: with an irqchip or an ioeventfd registered, each later slot change waits for an
+ *     SRCU grace period (milliseconds);
+ *   - irqfds last, for the same reason; ioeventfds come at DRIVER_OK (virtio_mmio.c);
+ *   - closing goes vCPUs, VM, then memory: the VM's end waits for its MMU notifiers, after which unmapping races nothing.
+ *
+ * Threads: the I/O thread builds, drains and frees. vCPU threads reach this file by on_vcpu_* and on_power only, which
+ * note the end in atomics and post.
+ */
+#include "vmm/vm.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <linux/kvm.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+#include "base/assert.h"
+#include "base/buf.h"
+#include "base/clock.h"
+#include "base/fd.h"
+#include "base/log.h"
+#include "base/num.h"
+#include "bus/io_bus.h"
+#include "image/kernel_image.h"
+#include "legacy/power.h"
+#include "legacy/uart16550.h"
+#include "vmm/kvm.h"
+#include "vmm/vcpu.h"
+#include "vmm/vm_memory.h"
+
+enum { HALT_POLL_NS = 200000, END_TEXT_MAX = 512 };
+
+enum line { LINE_COM1, LINE_COM2, LINE_CONSOLE, N_LINES };
+
+struct vm {
+	struct vm_config config;
+	struct reactor *reactor;
+	size_t n_steps_done;
+
+	int kvm_fd;
+	int vm_fd;
+	struct guest_mem mem;
+	struct arch_cpuid *cpuid;
+	struct arch_boot boot;
+	struct vcpu *vcpus;
+	struct vcpu_env env;
+
+	struct io_bus mmio;
+	struct io_bus ports;
+	int irq_fds[N_LINES];
+	struct uart16550 *com1;
+	struct uart16550 *com2;
+	struct power power;
+	struct virtio_console *console;
+	struct virtio_mmio *console_mmio;
+	bool console_stopped;
+
+	/* The end: the first vCPU to see one wins; end_text is its before end_msg is posted. */
+	_Atomic int end;
+	char end_text[END_TEXT_MAX];
+	struct reactor_msg end_msg;
+	struct reactor_msg left_msg;
+	_Atomic uint32_t n_left;
+	_Atomic uint64_t first_run_ns;
+	bool started;
+	bool ended; /* on_end was called */
+};
+
+/* vCPU threads */
+
+static void note_end(struct vm *vm, enum vm_end end, const char *text)
+{
+	int running = VM_RUNNING;
+
+	if (atomic_compare_exchange_strong(&vm->end, &running, (int)end)) {
+		(void)snprintf(vm->end_text, sizeof(vm->end_text), "%s", text);
+		/* The text is published by the post; the flag alone stops this vCPU before it enters the guest again. */
+		atomic_store_explicit(&vm->env.halting, true, memory_order_release);
+		(void)reactor_post(vm->reactor, &vm->end_msg);
+	}
+	atomic_store_explicit(&vm->env.halting, true, memory_order_release);
+}
+
+static void on_vcpu_end(void *ctx, enum vcpu_end end, const char *text)
+{
+	static const enum vm_end ends[] = {
+		[VCPU_TRIPLE_FAULT] = VM_TRIPLE_FAULT,
+		[VCPU_INTERNAL_ERROR] = VM_KVM_ERROR,
+		[VCPU_SYSTEM_RESET] = VM_RESET,
+		[VCPU_SYSTEM_OFF] = VM_POWER_OFF,
+	};
+
+	note_end(ctx, ends[end], text);
+}
+
+static void on_power(void *ctx, enum power_event event)
+{
+	note_end(ctx, event == POWER_OFF ? VM_POWER_OFF : VM_RESET, "");
+}
+
+static void on_vcpu_left(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	(void)atomic_fetch_add_explicit(&vm->n_left, 1, memory_order_release);
+	(void)reactor_post(vm->reactor, &vm->left_msg);
+}
+
+static void on_first_run(void *ctx)
+{
+	struct vm *vm = ctx;
+	uint64_t never = 0;
+
+	if (!atomic_load_explicit(&vm->first_run_ns, memory_order_relaxed))
+		(void)atomic_compare_exchange_strong(&vm->first_run_ns, &never, clock_now_ns());
+}
+
+/* Reactor thread: the end, step by step */
+
+static void kick_all(struct vm *vm)
+{
+	for (uint32_t i = 0; i < topology_n_cpus(&vm->config.topology); i++)
+		vcpu_kick(&vm->vcpus[i]);
+}
+
+/*
+ * The VM has ended when every thread has left and none of their messages is still on its way: on_end may free the VM.
+ * Whatever message is still under way brings us here again.
+ */
+static void check_ended(struct vm *vm)
+{
+	uint32_t n_cpus = topology_n_cpus(&vm->config.topology);
+
+	if (vm->ended || atomic_load_explicit(&vm->n_left, memory_order_acquire) < n_cpus)
+		return;
+	for (uint32_t i = 0; i < n_cpus; i++)
+		vcpu_join(&vm->vcpus[i]);
+	if (atomic_load(&vm->left_msg.posted) || atomic_load(&vm->end_msg.posted))
+		return;
+	vm->ended = true;
+	vm->config.on_end(vm->config.ctx, (enum vm_end)atomic_load(&vm->end), vm->end_text);
+}
+
+static void on_end_msg(struct reactor_msg *msg)
+{
+	struct vm *vm = container_of(msg, struct vm, end_msg);
+
+	kick_all(vm);
+	check_ended(vm);
+}
+
+static void on_left_msg(struct reactor_msg *msg)
+{
+	check_ended(container_of(msg, struct vm, left_msg));
+}
+
+void vm_stop(struct vm *vm, enum vm_end end)
+{
+	ASSERT(end != VM_RUNNING);
+	if (vm->started && !vm->ended)
+		note_end(vm, end, "");
+}
+
+void vm_drain(struct vm *vm)
+{
+	ASSERT(vm->ended);
+	virtio_mmio_drain(vm->console_mmio);
+	uart16550_drain(vm->com1);
+	uart16550_drain(vm->com2);
+}
+
+/* The build list */
+
+static int up_kvm(struct vm *vm, struct error *err)
+{
+	vm->kvm_fd = kvm_open(err);
+	if (vm->kvm_fd < 0)
+		return err->code;
+	return arch_check_capabilities(vm->kvm_fd, err);
+}
+
+static void down_kvm(struct vm *vm)
+{
+	fd_closep(&vm->kvm_fd);
+}
+
+static int up_memory(struct vm *vm, struct error *err)
+{
+	return vm_memory_map(&vm->mem, vm->config.memory_mib * MIB, err);
+}
+
+static void down_memory(struct vm *vm)
+{
+	guest_mem_fini(&vm->mem);
+}
+
+static int up_vm(struct vm *vm, struct error *err)
+{
+	vm->vm_fd = kvm_create_vm(vm->kvm_fd, err);
+	if (vm->vm_fd < 0)
+		return err->code;
+	return vm_memory_set_slots(&vm->mem, vm->vm_fd, err);
+}
+
+static void down_vm(struct vm *vm)
+{
+	fd_closep(&vm->vm_fd);
+}
+
+/* Polling in the host for a halted vCPU: worth it only while there is a CPU for every vCPU. */
+static void set_halt_poll(struct vm *vm)
+{
+	long online = sysconf(_SC_NPROCESSORS_ONLN);
+	bool room = online > 0 && topology_n_cpus(&vm->config.topology) <= (unsigned long)online;
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_HALT_POLL,
+				      .args = { room ? HALT_POLL_NS : 0 } };
+	int res = kvm_ioctl(vm->vm_fd, KVM_ENABLE_CAP, (uintptr_t)&cap);
+
+	/* Older kernels lack it and keep their own default: a matter of efficiency only. */
+	if (res < 0)
+		log_debug("KVM_CAP_HALT_POLL: %d", res);
+}
+
+static int up_irqchip(struct vm *vm, struct error *err)
+{
+	const struct arch_vm_config config = { .topology = &vm->config.topology,
+					       .pit = vm->config.pit };
+
+	set_halt_poll(vm);
+	return arch_vm_init(vm->vm_fd, &config, err);
+}
+
+static int up_vcpus(struct vm *vm, struct error *err)
+{
+	const struct topology *t = &vm->config.topology;
+	uint32_t n = topology_n_cpus(t);
+
+	if (arch_cpuid_new(vm->kvm_fd, t, vm->config.cpu_mask, &vm->cpuid, err) < 0)
+		return err->code;
+	vm->vcpus = xcalloc(n, sizeof(*vm->vcpus));
+	for (uint32_t i = 0; i < n; i++)
+		vm->vcpus[i] = VCPU_INIT;
+	for (uint32_t i = 0; i < n; i++) {
+		struct vcpu *v = &vm->vcpus[i];
+		if (vcpu_init(v, vm->kvm_fd, vm->vm_fd, arch_vcpu_id(t, i), i, &vm->env, err) < 0 ||
+		    arch_vcpu_set_cpuid(v->fd, vm->cpuid, i, err) < 0)
+			return err->code;
+	}
+	return 0;
+}
+
+static void down_vcpus(struct vm *vm)
+{
+	for (uint32_t i = 0; vm->vcpus && i < topology_n_cpus(&vm->config.topology); i++)
+		vcpu_fini(&vm->vcpus[i]);
+	freep(&vm->vcpus);
+	vm->cpuid = arch_cpuid_free(vm->cpuid);
+}
+
+static int up_load(struct vm *vm, struct error *err)
+{
+	const struct vm_config *c = &vm->config;
+	const struct kernel_image *k = c->kernel;
+
+	vm->boot = (struct arch_boot){
+		.kind = k->is_linux ? ARCH_ENTRY_LINUX : ARCH_ENTRY_BARE,
+		.entry = GPA(k->entry),
+		.setup_header = k->setup_header_len ? k->setup_header : NULL,
+		.setup_header_len = k->setup_header_len,
+		.cmdline = c->cmdline,
+		.topology = &c->topology,
+		.ram_bytes = c->memory_mib * MIB,
+		.console = true,
+	};
+	if (vm_memory_load_kernel(&vm->mem, k, err) < 0)
+		return err->code;
+	if (c->initrd_fd >= 0) {
+		gpa_t suffix;
+		vm->boot.initrd_len = c->initrd_len + c->initrd_suffix_len;
+		if (arch_initrd_place(vm->boot.ram_bytes, k->end, vm->boot.initrd_len,
+				      &vm->boot.initrd, err) < 0 ||
+		    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len,
+					err) < 0)
+			return err->code;
+		int res =
+		    gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
+			? guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
+			: -EFAULT;
+		if (res < 0)
+			return error_set(err, res, "cannot place the initramfs");
+	}
+	return arch_boot_write(&vm->mem, &vm->boot, err);
+}
+
+static int up_lines(struct vm *vm, struct error *err)
+{
+	for (size_t i = 0; i < N_LINES; i++) {
+		vm->irq_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
+		if (vm->irq_fds[i] < 0)
+			return kvm_error(err, errno, "eventfd");
+	}
+	return 0;
+}
+
+static void down_lines(struct vm *vm)
+{
+	for (size_t i = 0; i < N_LINES; i++)
+		fd_closep(&vm->irq_fds[i]);
+}
+
+static int up_legacy(struct vm *vm, struct error *err)
+{
+	const struct vm_config *c = &vm->config;
+	const struct uart16550_config com1 = { arch_machine.com1.base, "com1",  vm->reactor,
+					       vm->irq_fds[LINE_COM1], c->com1, c->ctx };
+	const struct uart16550_config com2 = { arch_machine.com2.base, "com2",  vm->reactor,
+					       vm->irq_fds[LINE_COM2], c->com2, c->ctx };
+	struct io_bus *bus = arch_machine.uart_is_mmio ? &vm->mmio : &vm->ports;
+
+	if (uart16550_new(&com1, &vm->com1, err) < 0 || uart16550_new(&com2, &vm->com2, err) < 0)
+		return err->code;
+	power_init(&vm->power, on_power, vm);
+	int res = power_add(&vm->power, &vm->ports);
+	if (res == 0)
+		res = io_bus_add(bus, uart16550_region(vm->com1));
+	if (res == 0)
+		res = io_bus_add(bus, uart16550_region(vm->com2));
+	return res < 0 ? error_set(err, res, "legacy devices") : 0;
+}
+
+static void down_legacy(struct vm *vm)
+{
+	vm->com1 = uart16550_free(vm->com1);
+	vm->com2 = uart16550_free(vm->com2);
+}
+
+static int doorbell(void *ctx, gpa_t gpa, int event_fd, uint32_t flags)
+{
+	struct vm *vm = ctx;
+	struct kvm_ioeventfd args = { .addr = gpa.addr, .len = 4, .fd = event_fd, .flags = flags };
+
+	return kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, (uintptr_t)&args);
+}
+
+static int attach_doorbell(void *ctx, gpa_t gpa, int event_fd)
+{
+	return doorbell(ctx, gpa, event_fd, 0);
+}
+
+static int detach_doorbell(void *ctx, gpa_t gpa, int event_fd)
+{
+	return doorbell(ctx, gpa, event_fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
+}
+
+static int up_console(struct vm *vm, struct error *err)
+{
+	const struct virtio_mmio_config config = {
+		.base = GPA(arch_machine.console.base),
+		.mem = &vm->mem,
+		.reactor = vm->reactor,
+		.doorbell = { attach_doorbell, detach_doorbell, vm },
+		.irq_fd = vm->irq_fds[LINE_CONSOLE],
+	};
+
+	if (virtio_console_new(&vm->config.console, vm->reactor, &vm->console, err) < 0 ||
+	    virtio_mmio_new(&config, virtio_console_dev(vm->console), &vm->console_mmio, err) < 0)
+		return err->code;
+	int res = io_bus_add(&vm->mmio, virtio_mmio_region(vm->console_mmio));
+	return res < 0 ? error_set(err, res, "virtio-console") : 0;
+}
+
+static void on_console_stopped(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	vm->console_stopped = true;
+}
+
+static void down_console(struct vm *vm)
+{
+	if (vm->console_mmio) {
+		virtio_mmio_stop(vm->console_mmio, on_console_stopped, vm);
+		while (!vm->console_stopped)
+			reactor_turn(vm->reactor, UINT64_MAX);
+	}
+	vm->console_mmio = virtio_mmio_free(vm->console_mmio);
+	vm->console = virtio_console_free(vm->console);
+}
+
+static int up_irqfds(struct vm *vm, struct error *err)
+{
+	const uint32_t gsi[N_LINES] = {
+		[LINE_COM1] = arch_machine.com1.gsi,
+		[LINE_COM2] = arch_machine.com2.gsi,
+		[LINE_CONSOLE] = arch_machine.console.gsi,
+	};
+
+	for (size_t i = 0; i < N_LINES; i++) {
+		struct kvm_irqfd args = { .fd = (uint32_t)vm->irq_fds[i], .gsi = gsi[i] };
+		int res = kvm_ioctl(vm->vm_fd, KVM_IRQFD, (uintptr_t)&args);
+		if (res < 0)
+			return kvm_error(err, res, "KVM_IRQFD for GSI %u", gsi[i]);
+	}
+	return 0;
+}
+
+static int up_boot_registers(struct vm *vm, struct error *err)
+{
+	for (uint32_t i = 0; i < topology_n_cpus(&vm->config.topology); i++)
+		if (arch_vcpu_init(vm->vcpus[i].fd, i, &vm->boot, err) < 0)
+			return err->code;
+	return 0;
+}
+
+/* down of a step runs also when its own up failed half-way: each undoes what it finds. */
+static const struct step {
+	const char *name;
+	int (*up)(struct vm *vm, struct error *err);
+	void (*down)(struct vm *vm);
+} steps[] = {
+	{ "kvm", up_kvm, down_kvm },
+	{ "memory", up_memory, down_memory },
+	{ "vm and slots", up_vm, down_vm },
+	{ "irqchip", up_irqchip, NULL },
+	{ "vcpus", up_vcpus, down_vcpus },
+	{ "load", up_load, NULL },
+	{ "lines", up_lines, down_lines },
+	{ "legacy", up_legacy, down_legacy },
+	{ "console", up_console, down_console },
+	{ "irqfds", up_irqfds, NULL },
+	{ "boot registers", up_boot_registers, NULL },
+};
+
+int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, struct error *err)
+{
+	struct vm *vm = xcalloc(1, sizeof(*vm));
+
+	vm->config = *config;
+	vm->reactor = r;
+	vm->kvm_fd = vm->vm_fd = -1;
+	for (size_t i = 0; i < N_LINES; i++)
+		vm->irq_fds[i] = -1;
+	vm->end_msg.fn = on_end_msg;
+	vm->left_msg.fn = on_left_msg;
+	vm->env = (struct vcpu_env){ .mmio = &vm->mmio,
+				     .ports = &vm->ports,
+				     .on_end = on_vcpu_end,
+				     .on_left = on_vcpu_left,
+				     .on_first_run = on_first_run,
+				     .ctx = vm };
+	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
+		uint64_t begin = clock_now_ns();
+		vm->n_steps_done = i + 1;
+		if (steps[i].up(vm, err) < 0) {
+			(void)vm_free(vm);
+			return err->code;
+		}
+		log_debug("vm: %s: %" PRIu64 " us", steps[i].name,
+			  (clock_now_ns() - begin) / NS_PER_US);
+	}
+	*ret = vm;
+	return 0;
+}
+
+struct vm *vm_free(struct vm *vm)
+{
+	if (!vm)
+		return NULL;
+	ASSERT(!vm->started || vm->ended);
+	for (size_t i = vm->n_steps_done; i-- > 0;)
+		if (steps[i].down)
+			steps[i].down(vm);
+	free(vm);
+	return NULL;
+}
+
+int vm_start(struct vm *vm, struct error *err)
+{
+	uint32_t n = topology_n_cpus(&vm->config.topology);
+
+	ASSERT(!vm->started);
+	if (vcpu_signal_init(err) < 0)
+		return err->code;
+	for (uint32_t i = 0; i < n; i++) {
+		if (vcpu_start(&vm->vcpus[i], err) == 0)
+			continue;
+		/* Those that run already are taken back; this waits for them, which only a failed start may. */
+		atomic_store(&vm->env.halting, true);
+		kick_all(vm);
+		for (uint32_t j = 0; j < i; j++)
+			vcpu_join(&vm->vcpus[j]);
+		reactor_turn(vm->reactor, 0); /* their posts refer to this VM */
+		return err->code;
+	}
+	vm->started = true;
+	return 0;
+}
+
+struct virtio_console *vm_console(struct vm *vm)
+{
+	return vm->console;
+}
+
+uint64_t vm_first_run_ns(const struct vm *vm)
+{
+	return atomic_load(&vm->first_run_ns);
+}
+
+void vm_stats(const struct vm *vm, struct vm_stats *ret)
+{
+	*ret = (struct vm_stats){ .n_unclaimed = atomic_load(&vm->mmio.n_unclaimed) +
+						 atomic_load(&vm->ports.n_unclaimed),
+				  .uart_dropped =
+				      uart16550_dropped(vm->com1) + uart16550_dropped(vm->com2) };
+	for (uint32_t i = 0; i < topology_n_cpus(&vm->config.topology); i++) {
+		const struct vcpu_stats *s = &vm->vcpus[i].stats;
+		ret->n_io_exits += atomic_load_explicit(&s->n_io, memory_order_relaxed);
+		ret->n_mmio_exits += atomic_load_explicit(&s->n_mmio, memory_order_relaxed);
+		ret->n_interrupted += atomic_load_explicit(&s->n_interrupted, memory_order_relaxed);
+		ret->n_other_exits += atomic_load_explicit(&s->n_other, memory_order_relaxed);
+	}
+	virtio_mmio_stats(vm->console_mmio, &ret->console_mmio);
+	virtio_console_stats(vm->console, &ret->console);
+}

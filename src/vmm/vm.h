@@ -1,0 +1,75 @@
+/*
+ * A virtual machine: KVM objects, memory, devices, vCPU threads, in one explicit build list (vm.c) that is torn down in
+ * reverse. It has no opinion about frames or verdicts: streams go to the sinks of its config, the end to on_end.
+ *
+ * Owner: the thread that owns the reactor (the VM process's main thread), which becomes the I/O thread.
+ */
+#pragma once
+
+#include "arch/arch.h"
+#include "base/topology.h"
+#include "reactor/reactor.h"
+#include "virtio/virtio_console.h"
+#include "virtio/virtio_mmio.h"
+
+struct kernel_image;
+struct vm;
+
+enum vm_end {
+	VM_RUNNING,
+	VM_POWER_OFF,
+	VM_RESET,
+	VM_TRIPLE_FAULT,
+	VM_KVM_ERROR, /* with a text */
+	VM_STOPPED,   /* vm_stop */
+};
+
+struct vm_config {
+	const struct kernel_image *kernel;
+	int initrd_fd; /* -1: none */
+	uint64_t initrd_len;
+	const uint8_t *initrd_suffix;
+	size_t initrd_suffix_len;
+	const char *cmdline;
+	struct topology topology;
+	uint64_t memory_mib;
+	const struct cpu_mask *cpu_mask; /* NULL: none */
+	bool pit;
+	struct virtio_console_config console;
+	/* Reactor thread; take all bytes. */
+	void (*com1)(void *ctx, const uint8_t *data, size_t n);
+	void (*com2)(void *ctx, const uint8_t *data, size_t n);
+	/*
+	 * Reactor thread, once per started VM: all vCPU threads have left, nothing more comes from the guest but what
+	 * vm_drain finds. @text explains VM_KVM_ERROR and VM_TRIPLE_FAULT, else "".
+	 */
+	void (*on_end)(void *ctx, enum vm_end end, const char *text);
+	void *ctx;
+};
+
+/* Everything @config points to must outlive the VM. -ENOMEM etc. as INFRA, what this host cannot as class skip. */
+MUST_CHECK int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret,
+		      struct error *err);
+/* Starts the vCPU threads. On error nothing runs. */
+MUST_CHECK int vm_start(struct vm *vm, struct error *err);
+/* Reactor thread: ends a running VM; on_end follows with @end, unless the guest was faster. */
+void vm_stop(struct vm *vm, enum vm_end end);
+/* Reactor thread, after on_end: serves every queue and both UARTs once more. */
+void vm_drain(struct vm *vm);
+/*
+ * Reactor thread. Of a VM that ran only after on_end. Turns the reactor until every device has let go of guest memory,
+ * then takes all down in reverse order. NULL is fine; returns NULL.
+ */
+struct vm *vm_free(struct vm *vm);
+
+struct virtio_console *vm_console(struct vm *vm);
+/* When the first vCPU entered KVM_RUN, CLOCK_MONOTONIC; 0: not yet. */
+uint64_t vm_first_run_ns(const struct vm *vm);
+
+struct vm_stats {
+	uint64_t n_io_exits, n_mmio_exits, n_interrupted, n_other_exits, n_unclaimed;
+	uint64_t uart_dropped;
+	struct virtio_mmio_stats console_mmio;
+	struct virtio_console_stats console;
+};
+void vm_stats(const struct vm *vm, struct vm_stats *ret);

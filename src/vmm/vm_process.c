@@ -1,0 +1,86 @@
+#include "vmm/vm_process.h"
+
+#include <errno.h>
+#include <signal.h>
+#include <stdlib.h>
+#include <sys/prctl.h>
+#include <sys/socket.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "base/fd.h"
+
+/* A terminal's signals go to the whole foreground group: what to do about them is the runner's to say. */
+static void ignore_terminal_signals(void)
+{
+	static const int signals[] = { SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE };
+	sigset_t none;
+
+	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
+		(void)signal(signals[i], SIG_IGN);
+	(void)sigemptyset(&none);
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
+}
+
+static NORETURN void child_main(struct session_config *config, pid_t runner)
+{
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (getppid() != runner)
+		_exit(0); /* it died before the line above */
+	(void)prctl(PR_SET_NAME, "ktstr-vm");
+	ignore_terminal_signals();
+	int res = session_run(config);
+	/* exit(), not _exit(): sanitizers report leaks at exit. stdio was empty at the fork. */
+	exit(res < 0 ? 1 : 0);
+}
+
+int vm_process_spawn(struct session_config *config, struct vm_process *ret, struct error *err)
+{
+	int pair[2];
+	pid_t runner = getpid();
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_set(err, errno, "socketpair");
+	pid_t pid = fork();
+	if (pid < 0) {
+		(void)error_set(err, errno,
+				"cannot start the VM process: host resources are short");
+		(void)fd_close(pair[0]);
+		(void)fd_close(pair[1]);
+		return err->code;
+	}
+	if (pid == 0) {
+		(void)fd_close(pair[0]);
+		config->link_fd = pair[1];
+		child_main(config, runner);
+	}
+	(void)fd_close(pair[1]);
+	config->relay_fd = fd_close(config->relay_fd);
+	*ret = (struct vm_process){ .pid = pid, .link_fd = pair[0] };
+	return 0;
+}
+
+void vm_process_kill(const struct vm_process *p)
+{
+	if (p->pid > 0)
+		(void)kill(p->pid, SIGKILL); /* not reaped yet, so the id is still its own */
+}
+
+int vm_process_wait(struct vm_process *p)
+{
+	int status;
+	pid_t got;
+
+	do
+		got = waitpid(p->pid, &status, 0);
+	while (got < 0 && errno == EINTR);
+	if (got < 0)
+		return -errno;
+	p->pid = 0;
+	return status;
+}
+
+void vm_process_fini(struct vm_process *p)
+{
+	fd_closep(&p->link_fd);
+}

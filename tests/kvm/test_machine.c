@@ -1,0 +1,106 @@
+/* The machine without devices: start, serial text, boot parameters, every way to end, several CPUs. */
+#include "guest_vm.h"
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+
+#include <cmocka.h>
+
+#include "abi/frame.h"
+
+enum { LIMIT_MS = 20 * 1000, HANG_MS = 300 };
+
+static void test_flat_powers_off_without_a_word(void **state UNUSED)
+{
+	struct guest_vm g;
+	guest_vm_run(&g, &(struct guest_vm_config){ .guest = "flat" }, LIMIT_MS);
+	assert_int_equal(g.end, VM_POWER_OFF);
+	assert_int_equal(g.com1.len, 0);
+	guest_vm_fini(&g);
+}
+
+static void test_hello_gets_command_line_and_initrd(void **state UNUSED)
+{
+	uint8_t initrd[100001];
+	for (size_t i = 0; i < sizeof(initrd); i++)
+		initrd[i] = (uint8_t)(i * 7 + (i >> 8));
+	char want[128];
+	snprintf(want, sizeof(want), "\ninitrd: %zu 0x%x\n", sizeof(initrd),
+		 frame_crc32(0, initrd, sizeof(initrd)));
+	struct guest_vm g;
+	guest_vm_run(&g,
+		     &(struct guest_vm_config){ .guest = "hello",
+						.cmdline = "crc word=17",
+						.initrd = initrd,
+						.initrd_len = sizeof(initrd) },
+		     LIMIT_MS);
+	assert_int_equal(g.end, VM_POWER_OFF);
+	assert_non_null(strstr(buf_str(&g.com1), "hello\n"));
+	assert_non_null(strstr(buf_str(&g.com1), "crc word=17"));
+	assert_non_null(strstr(buf_str(&g.com1), want));
+	guest_vm_fini(&g);
+}
+
+static void test_ends_each_is_told_apart(void **state UNUSED)
+{
+	static const struct {
+		const char *word;
+		enum vm_end end;
+		uint64_t limit_ms;
+	} cases[] = {
+		{ "acpi_off", VM_POWER_OFF, LIMIT_MS }, { "reset", VM_RESET, LIMIT_MS },
+		{ "i8042", VM_RESET, LIMIT_MS },        { "triple", VM_TRIPLE_FAULT, LIMIT_MS },
+		{ "panic", VM_RESET, LIMIT_MS },        { "hang", VM_STOPPED, HANG_MS },
+		{ "hang_hlt", VM_STOPPED, HANG_MS },    { "hang_cli", VM_STOPPED, HANG_MS },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct guest_vm g;
+		guest_vm_run(&g,
+			     &(struct guest_vm_config){ .guest = "ends", .cmdline = cases[i].word },
+			     cases[i].limit_ms);
+		if (g.end != cases[i].end)
+			print_error("case %s: %s\n", cases[i].word, g.end_text);
+		assert_int_equal(g.end, cases[i].end);
+		assert_non_null(
+		    strstr(buf_str(&g.com1), "ends\n")); /* written before the end is not lost */
+		guest_vm_fini(&g);
+	}
+}
+
+static void test_smp_every_cpu_starts_with_its_apic_id(void **state UNUSED)
+{
+	static const struct {
+		uint32_t n_cpus;
+		const char *cmdline, *want;
+	} cases[] = {
+		{ 1, "", "cpus 1: 0\n" },
+		{ 2, "cpus=2", "cpus 2: 0 1\n" },
+		{ 4, "cpus=4", "cpus 4: 0 1 2 3\n" },
+	};
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct guest_vm g;
+		guest_vm_run(&g,
+			     &(struct guest_vm_config){ .guest = "smp",
+							.cmdline = cases[i].cmdline,
+							.n_cpus = cases[i].n_cpus },
+			     LIMIT_MS);
+		assert_int_equal(g.end, VM_POWER_OFF);
+		assert_string_equal(buf_str(&g.com1), cases[i].want);
+		guest_vm_fini(&g);
+	}
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_flat_powers_off_without_a_word),
+		cmocka_unit_test(test_hello_gets_command_line_and_initrd),
+		cmocka_unit_test(test_ends_each_is_told_apart),
+		cmocka_unit_test(test_smp_every_cpu_starts_with_its_apic_id),
+	};
+	guest_vm_skip_without_kvm();
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

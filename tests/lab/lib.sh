@@ -1,0 +1,46 @@
+# Sourced by every tests/lab/test_*.sh, which runs on the lab's host: how a test reports, and small helpers.
+# Results are lines on stdout; everything else a script prints there is its log. See README.md.
+
+test_failures=0
+
+ok() { # NAME
+	echo "ok $1"
+}
+not_ok() { # NAME WHY...
+	local name=$1
+	shift
+	echo "not ok $name: $*"
+	test_failures=$((test_failures + 1))
+}
+skip() { # NAME WHY...
+	local name=$1
+	shift
+	echo "skip $name: $*"
+}
+
+# check NAME COMMAND...: ok when the command succeeds; its output is only shown when it does not.
+check() {
+	local name=$1 output status=0
+	shift
+	output=$("$@" 2>&1) || status=$?
+	if ((status == 0)); then
+		ok "$name"
+	else
+		printf '%s\n' "$output" | tail -n 20 | sed 's/^/    /'
+		not_ok "$name" "'$*' ended with status $status"
+	fi
+}
+
+# equal NAME GOT WANTED
+equal() {
+	if [[ $2 == "$3" ]]; then
+		ok "$1"
+	else
+		not_ok "$1" "got '$2', wanted '$3'"
+	fi
+}
+
+# The last line of a script: its exit status says what its lines said.
+finish() {
+	exit $((test_failures != 0))
+}

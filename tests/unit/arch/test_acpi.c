@@ -1,0 +1,223 @@
+/* Reads the tables as an OS does: from the RSDP along the addresses. */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <string.h>
+
+#include "arch/x86_64/acpi.h"
+#include "base/num.h"
+
+enum { AT = 0xE0000 };
+
+static uint64_t number(const uint8_t *p, size_t off, size_t n)
+{
+	uint64_t v = 0;
+
+	memcpy(&v, p + off, n);
+	return v;
+}
+
+static uint8_t sum(const uint8_t *p, size_t n)
+{
+	uint8_t s = 0;
+
+	while (n--)
+		s = (uint8_t)(s + *p++);
+	return s;
+}
+
+static struct buf build(const char *topology)
+{
+	struct topology t;
+	struct error err;
+	struct buf image;
+
+	assert_int_equal(topology_parse(topology, &t, &err), 0);
+	struct arch_boot boot = { .topology = &t, .console = true };
+	acpi_build(&boot, AT, &image);
+	return image;
+}
+
+/* Checks address, signature, length and checksum on the way. */
+static const uint8_t *table_at(const struct buf *image, uint64_t addr, const char *signature)
+{
+	assert_in_range(addr, AT, AT + image->len - 36);
+	assert_int_equal(addr % 16, 0);
+	const uint8_t *t = image->data + (addr - AT);
+	assert_memory_equal(t, signature, 4);
+	assert_in_range(number(t, 4, 4), 36, AT + image->len - addr);
+	assert_int_equal(sum(t, number(t, 4, 4)), 0);
+	return t;
+}
+
+static const uint8_t *xsdt_of(const struct buf *image)
+{
+	return table_at(image, number(image->data, 24, 8), "XSDT");
+}
+
+static const uint8_t *fadt_of(const struct buf *image)
+{
+	return table_at(image, number(xsdt_of(image), 36, 8), "FACP");
+}
+
+static const uint8_t *madt_of(const struct buf *image)
+{
+	return table_at(image, number(xsdt_of(image), 44, 8), "APIC");
+}
+
+static void test_rsdp_both_checksums_hold(void **state)
+{
+	struct buf image = build("1,1,1,1");
+
+	assert_memory_equal(image.data, "RSD PTR ", 8);
+	assert_int_equal(sum(image.data, 20), 0);
+	assert_int_equal(sum(image.data, 36), 0);
+	assert_int_equal(number(image.data, 15, 1), 2);
+	assert_int_equal(number(xsdt_of(&image), 4, 4), 36 + 2 * 8);
+	assert_int_equal(number(xsdt_of(&image), 8, 1), 1);
+	buf_fini(&image);
+}
+
+static void test_fadt_hardware_reduced_with_reset_and_sleep_ports(void **state)
+{
+	struct buf image = build("1,1,1,1");
+	const uint8_t *fadt = fadt_of(&image);
+	uint64_t flags = number(fadt, 112, 4);
+
+	assert_int_equal(number(fadt, 4, 4), 276);
+	assert_true(flags & 1u << 20);
+	assert_true(flags & 1u << 10);
+	assert_int_equal(number(fadt, 109, 2),
+			 1 << 2 | 1 << 5); /* no VGA, no RTC; no 8042, no legacy devices */
+	assert_int_equal(number(fadt, 116, 1), 1);
+	assert_int_equal(number(fadt, 120, 8), 0x600);
+	assert_int_equal(number(fadt, 128, 1), 1);
+	assert_int_equal(number(fadt, 248, 8), 0x601);
+	assert_int_equal(number(fadt, 260, 8), 0x602);
+	(void)table_at(&image, number(fadt, 140, 8), "DSDT");
+	buf_fini(&image);
+}
+
+static bool contains(const uint8_t *table, const void *bytes, size_t n)
+{
+	return memmem(table, number(table, 4, 4), bytes, n) != NULL;
+}
+
+static void test_dsdt_announces_only_the_devices_that_exist(void **state)
+{
+	static const uint8_t console[] = { 0x86, 9,    0, 1, 0x00, 0x00, 0x00, 0xC0, 0x00, 0x10, 0,
+					   0,    0x89, 6, 0, 3,    1,    5,    0,    0,    0 };
+	static const uint8_t blk[] = { 0x00, 0x10, 0x00, 0xC0, 0x00, 0x10, 0, 0, 0x89,
+				       6,    0,    3,    1,    6,    0,    0, 0 };
+	static const uint8_t net[] = { 0x00, 0x20, 0x00, 0xC0, 0x00, 0x10, 0, 0, 0x89,
+				       6,    0,    3,    1,    7,    0,    0, 0 };
+	const struct topology t = { 1, 1, 1, 1 };
+
+	for (unsigned bits = 0; bits < 8; bits++) {
+		struct arch_boot boot = {
+			.topology = &t, .console = bits & 1, .blk = bits & 2, .net = bits & 4
+		};
+		struct buf image;
+
+		acpi_build(&boot, AT, &image);
+		const uint8_t *dsdt = table_at(&image, number(fadt_of(&image), 140, 8), "DSDT");
+		assert_int_equal(contains(dsdt, console, sizeof(console)), boot.console);
+		assert_int_equal(contains(dsdt, blk, sizeof(blk)), boot.blk);
+		assert_int_equal(contains(dsdt, net, sizeof(net)), boot.net);
+		assert_true(contains(dsdt, "COM1", 4));
+		assert_true(contains(dsdt, "COM2", 4));
+		assert_true(contains(dsdt, "_S5_", 4));
+		buf_fini(&image);
+	}
+}
+
+/* Every processor exactly once with its own id, then one IOAPIC and nothing else. */
+static void check_madt(const char *text)
+{
+	struct buf image = build(text);
+	const uint8_t *madt = madt_of(&image);
+	struct topology t;
+	struct error err;
+	uint32_t cpu = 0, n_ioapics = 0;
+
+	assert_int_equal(topology_parse(text, &t, &err), 0);
+	assert_int_equal(number(madt, 36, 4), 0xFEE00000);
+	for (size_t off = 44; off < number(madt, 4, 4); off += madt[off + 1]) {
+		const uint8_t *e = madt + off;
+		uint32_t id = cpu < topology_n_cpus(&t) ? topology_apic_id(&t, cpu) : UINT32_MAX;
+
+		if (e[0] == 0) {
+			assert_in_range(id, 0, 254);
+			assert_int_equal(e[2], cpu++);
+			assert_int_equal(e[3], id);
+			assert_int_equal(number(e, 4, 4), 1);
+		} else if (e[0] == 9) {
+			assert_in_range(id, 255, 65535);
+			assert_int_equal(number(e, 4, 4), id);
+			assert_int_equal(number(e, 8, 4), 1);
+			assert_int_equal(number(e, 12, 4), cpu++);
+		} else {
+			assert_int_equal(e[0], 1);
+			assert_int_equal(number(e, 4, 4), 0xFEC00000);
+			assert_int_equal(number(e, 8, 4), 0);
+			n_ioapics++;
+		}
+	}
+	assert_int_equal(cpu, topology_n_cpus(&t));
+	assert_int_equal(n_ioapics, 1);
+	buf_fini(&image);
+}
+
+static void test_madt_topology_table_has_every_processor_once(void **state)
+{
+	static const char *const topologies[] = { "1,1,1,1", "1,1,4,1",  "1,1,255,1", "1,3,3,1",
+						  "2,4,5,3", "1,14,9,2", "1,1,256,1" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(topologies); i++)
+		check_madt(topologies[i]);
+}
+
+static void test_madt_pcat_compat_only_with_a_pic(void **state)
+{
+	struct buf small = build("1,1,255,1"), large = build("1,1,256,1");
+
+	assert_int_equal(number(madt_of(&small), 40, 4), 1);
+	assert_int_equal(number(madt_of(&large), 40, 4), 0);
+	buf_fini(&small);
+	buf_fini(&large);
+}
+
+static void test_write_largest_topology_fits_its_area(void **state)
+{
+	const struct topology t = { 1, 1, TOPOLOGY_MAX_CPUS, 1 };
+	struct arch_boot boot = { .topology = &t, .console = true, .blk = true, .net = true };
+	struct guest_mem mem = { 0 };
+	struct error err;
+	gpa_t rsdp;
+	uint8_t signature[8];
+
+	assert_int_equal(guest_mem_map_anonymous(&mem, GPA(0), MIB), 0);
+	assert_int_equal(acpi_write(&mem, &boot, &rsdp, &err), 0);
+	assert_int_equal(guest_mem_read(&mem, rsdp, signature, 8), 0);
+	assert_memory_equal(signature, "RSD PTR ", 8);
+	guest_mem_fini(&mem);
+	assert_int_equal(acpi_write(&mem, &boot, &rsdp, &err), -EFAULT);
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_rsdp_both_checksums_hold),
+		cmocka_unit_test(test_fadt_hardware_reduced_with_reset_and_sleep_ports),
+		cmocka_unit_test(test_dsdt_announces_only_the_devices_that_exist),
+		cmocka_unit_test(test_madt_topology_table_has_every_processor_once),
+		cmocka_unit_test(test_madt_pcat_compat_only_with_a_pic),
+		cmocka_unit_test(test_write_largest_topology_fits_its_area),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}

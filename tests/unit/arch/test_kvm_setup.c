@@ -1,0 +1,98 @@
+/* What can be decided without a KVM: sizes, vCPU ids, and the names in messages (a descriptor that
+ * is no KVM lacks all). */
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <string.h>
+
+#include "arch/arch.h"
+#include "arch/x86_64/host_error.h"
+#include "base/fd.h"
+
+static void test_check_capabilities_missing_ones_are_named(void **state)
+{
+	CLEANUP(fd_closep) int fd = open("/dev/null", O_RDWR | O_CLOEXEC);
+	struct error err;
+
+	assert_int_equal(arch_check_capabilities(fd, &err), -ENOTSUP);
+	assert_int_equal(err.class, ERROR_SKIP);
+	assert_non_null(strstr(err.text, "KVM_CAP_IRQCHIP"));
+	assert_non_null(strstr(err.text, "KVM_CAP_IOEVENTFD"));
+	assert_non_null(strstr(err.text, "KVM_CAP_EXT_CPUID"));
+	assert_null(strstr(err.text, "PIT")); /* needed only where one is made */
+}
+
+static void test_vm_init_apic_id_above_254_is_a_skip(void **state)
+{
+	static const struct topology too_large[] = { { 1, 1, 256, 1 },
+						     { 1, 14, 9, 2 },
+						     { 1, 86, 3, 1 } };
+
+	for (size_t i = 0; i < ARRAY_SIZE(too_large); i++) {
+		struct arch_vm_config config = { .topology = &too_large[i] };
+		struct error err;
+
+		assert_int_equal(arch_vm_init(-1, &config, &err), -ENOTSUP);
+		assert_int_equal(err.class, ERROR_SKIP);
+		assert_non_null(strstr(err.text, "userspace IOAPIC"));
+	}
+}
+
+static void test_vm_init_failing_ioctl_is_named(void **state)
+{
+	const struct topology t = { 1, 1, 255, 1 };
+	struct arch_vm_config config = { .topology = &t };
+	struct error err;
+
+	assert_int_equal(arch_vm_init(-1, &config, &err), -EBADF);
+	assert_non_null(strstr(err.text, "KVM_SET_TSS_ADDR"));
+	assert_int_equal(err.class, ERROR_INFRA);
+}
+
+static void test_vcpu_id_has_gaps_where_counts_are_no_powers_of_two(void **state)
+{
+	static const struct {
+		struct topology t;
+		uint32_t cpu;
+		uint64_t id;
+	} cases[] = {
+		{ { 1, 1, 1, 1 }, 0, 0 },   { { 1, 3, 3, 1 }, 2, 2 },
+		{ { 1, 3, 3, 1 }, 3, 4 },   { { 1, 3, 3, 1 }, 8, 10 },
+		{ { 1, 2, 4, 2 }, 15, 15 }, { { 2, 2, 5, 3 }, 29, 1 << 5 | 4 << 2 | 2 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
+		assert_int_equal(arch_vcpu_id(&cases[i].t, cases[i].cpu), cases[i].id);
+}
+
+static void test_host_error_transient_ones_say_host_resources(void **state)
+{
+	static const int transient[] = { ENOMEM, EBUSY, EAGAIN, EMFILE };
+	struct error err;
+
+	for (size_t i = 0; i < ARRAY_SIZE(transient); i++) {
+		assert_int_equal(host_error_set(&err, transient[i], "KVM_CREATE_X"), -transient[i]);
+		assert_int_equal(err.class, ERROR_INFRA);
+		assert_non_null(strstr(err.text, "KVM_CREATE_X: host resources"));
+	}
+	assert_int_equal(host_error_set(&err, EINVAL, "KVM_CREATE_X"), -EINVAL);
+	assert_null(strstr(err.text, "host resources"));
+}
+
+int main(void)
+{
+	const struct CMUnitTest tests[] = {
+		cmocka_unit_test(test_check_capabilities_missing_ones_are_named),
+		cmocka_unit_test(test_vm_init_apic_id_above_254_is_a_skip),
+		cmocka_unit_test(test_vm_init_failing_ioctl_is_named),
+		cmocka_unit_test(test_vcpu_id_has_gaps_where_counts_are_no_powers_of_two),
+		cmocka_unit_test(test_host_error_transient_ones_say_host_resources),
+	};
+
+	return cmocka_run_group_tests(tests, NULL, NULL);
+}
