@@ -21,8 +21,8 @@ struct initramfs_config {
 };
 
 struct initramfs {
-	int base_fd; /* owned; read-only file, lz4, padded with at least 4 zero bytes */
-	uint64_t base_len;
+	int base_fd; /* owned; read-only file, lz4, ends with at least 4 zero bytes; never written again */
+	uint64_t base_len; /* a multiple of 4096: the suffix can follow on a page of its own, or right behind */
 	uint8_t *suffix; /* owned */
 	size_t suffix_len;
 	uint64_t unpacked_len; /* bytes of the files, for the memory estimate */
