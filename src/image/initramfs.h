@@ -7,22 +7,25 @@
 #include "base/error.h"
 
 struct initramfs_config {
-	const char *init_path;	  /* ktstr-init, static */
+	const char *init_path;    /* ktstr-init, static */
 	const char *busybox_path; /* static busybox; NULL: none */
 	const char *cache_dir;
 	const char *const *includes; /* "HOST[:GUEST]"; files or folders */
 	size_t n_includes;
-	char *const *command; /* argv of COMMAND, NULL-terminated */
+	char *const *command;       /* argv of COMMAND, NULL-terminated */
 	const char *kernel_release; /* "" where not known: then no modules are looked for */
 	const char *modules_dir;    /* tree with modules.dep (…/lib/modules/RELEASE), or NULL */
-	const char *const *modules; /* names needed: "virtio_mmio", "virtio_console", ...; NULL-terminated */
-	const char *const *config;  /* further "key=value" records for GUEST_CONFIG_PATH; NULL-terminated */
+	const char *const
+	    *modules; /* names needed: "virtio_mmio", "virtio_console", ...; NULL-terminated */
+	const char *const
+	    *config;       /* further "key=value" records for GUEST_CONFIG_PATH; NULL-terminated */
 	bool need_modules; /* false for kernels without module support, bare guests */
 };
 
 struct initramfs {
 	int base_fd; /* owned; read-only file, lz4, ends with at least 4 zero bytes; never written again */
-	uint64_t base_len; /* a multiple of 4096: the suffix can follow on a page of its own, or right behind */
+	uint64_t
+	    base_len; /* a multiple of 4096: the suffix can follow on a page of its own, or right behind */
 	uint8_t *suffix; /* owned */
 	size_t suffix_len;
 	uint64_t unpacked_len; /* bytes of the files, for the memory estimate */
@@ -34,5 +37,6 @@ struct initramfs {
  * applet; a program in the host's PATH. Errors (class usage) name the file: unreadable, no such command, a library that
  * cannot be resolved and who needs it, modules neither found nor built in.
  */
-MUST_CHECK int initramfs_build(const struct initramfs_config *config, struct initramfs *ret, struct error *err);
+MUST_CHECK int initramfs_build(const struct initramfs_config *config, struct initramfs *ret,
+			       struct error *err);
 void initramfs_fini(struct initramfs *r); /* idempotent */
