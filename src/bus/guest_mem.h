@@ -32,8 +32,7 @@ struct guest_range {
 	enum guest_backing backing;
 	int fd; /* borrowed; -1 for anonymous */
 	uint64_t fd_offset;
-	bool
-	    mapped_here; /* by guest_mem_map_anonymous: guest_mem_fini unmaps it. guest_mem_add clears it */
+	bool mapped_here; /* guest_mem_fini unmaps it; guest_mem_add clears it */
 };
 
 enum { GUEST_MEM_MAX_RANGES = 64 };
