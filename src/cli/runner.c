@@ -223,7 +223,7 @@ static void on_frame(void *ctx, const struct frame *f)
 		on_outcome(r, f);
 		break;
 	default:
-		if (f->header.type < FRAME_STDOUT)
+		if (f->header.type < FRAME_STDOUT && f->header.type != FRAME_EXIT)
 			on_test_frame(r, f);
 		break;
 	}

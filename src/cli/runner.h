@@ -41,7 +41,7 @@ struct run_result {
 	struct sink console, com2, tty, dmesg, frames;
 	uint64_t n_frames[256]; /* by type */
 	uint64_t
-	    result_bytes; /* payload bytes of the test's own frames (types below FRAME_STDOUT) */
+	    result_bytes; /* payload bytes of the test's own frames: types below FRAME_STDOUT but EXIT */
 };
 
 void run_result_init(struct run_result *r);

@@ -127,10 +127,10 @@ static size_t wish_format(const struct virtio_console *c, unsigned port_idx, enu
 		break;
 	case WISH_RESIZE: {
 		/*
-		 * The standard says columns, rows; Linux has always read rows, columns, and so
-		 * other hosts send them. We do what works.
+		 * Columns, rows, as the standard says. Linux read them the other way round until 2025 (fixed in
+		 * the stable series, too), and nothing tells a guest that still does.
 		 */
-		uint16_t size[2] = { c->config.rows, c->config.cols };
+		uint16_t size[2] = { c->config.cols, c->config.rows };
 
 		msg.event = VIRTIO_CONSOLE_RESIZE;
 		extra = sizeof(size);
