@@ -102,20 +102,10 @@ static int add_with_needs(struct modules *m, struct kmod_module *mod, struct err
 /* NOLINTNEXTLINE(misc-no-recursion): each module once */
 static int add_list(struct modules *m, struct kmod_list *list, struct error *err)
 {
-<<<<<<< HEAD
-	struct kmod_list *i;
-
-	kmod_list_foreach(i, list)
-	{
-		struct kmod_module *mod = kmod_module_get_module(i);
-		int r = add_with_needs(m, mod, err);
-		(void)kmod_module_unref(mod);
-=======
 	for (struct kmod_list *i = list; i; i = m->lib.list_next(list, i)) {
 		struct kmod_module *mod = m->lib.module_get_module(i);
-		int r = add_with_needs(m, mod, depth, err);
+		int r = add_with_needs(m, mod, err);
 		(void)m->lib.module_unref(mod);
->>>>>>> wip-bench
 		if (r < 0)
 			return r;
 	}
@@ -132,37 +122,21 @@ static int add_with_needs(struct modules *m, struct kmod_module *mod, struct err
 {
 	struct kmod_list *pre = NULL, *post = NULL;
 
-<<<<<<< HEAD
-	if (is_begun(m, kmod_module_get_name(mod)))
+	if (is_begun(m, m->lib.module_get_name(mod)))
 		return 0;
-	if (kmod_module_get_softdeps(mod, &pre, &post) < 0)
-		pre = post = NULL;
-	struct kmod_list *hard = kmod_module_get_dependencies(mod);
-	int r = add_list(m, pre, err);
-=======
-	if (depth < SOFTDEP_DEPTH_MAX && m->lib.module_get_softdeps(mod, &pre, &post) < 0)
+	if (m->lib.module_get_softdeps(mod, &pre, &post) < 0)
 		pre = post = NULL;
 	struct kmod_list *hard = m->lib.module_get_dependencies(mod);
-	if (pre)
-		r = add_list(m, pre, depth + 1, err);
->>>>>>> wip-bench
+	int r = add_list(m, pre, err);
 	if (r == 0)
 		r = add_list(m, hard, err);
 	if (r == 0)
 		r = add_one(m, mod, err);
-<<<<<<< HEAD
 	if (r == 0)
 		r = add_list(m, post, err);
-	(void)kmod_module_unref_list(pre);
-	(void)kmod_module_unref_list(hard);
-	(void)kmod_module_unref_list(post);
-=======
-	if (r == 0 && post)
-		r = add_list(m, post, depth + 1, err);
 	(void)m->lib.module_unref_list(pre);
 	(void)m->lib.module_unref_list(hard);
 	(void)m->lib.module_unref_list(post);
->>>>>>> wip-bench
 	return r;
 }
 
@@ -183,13 +157,8 @@ static int add_named(struct modules *m, const char *name, struct error *err)
 		buf_append_str(&m->missing, name);
 		return 0;
 	}
-<<<<<<< HEAD
 	r = add_list(m, list, err);
-	(void)kmod_module_unref_list(list);
-=======
-	r = add_list(m, list, 0, err);
 	(void)m->lib.module_unref_list(list);
->>>>>>> wip-bench
 	return r;
 }
 
