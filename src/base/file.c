@@ -118,7 +118,7 @@ int file_cache_dir(char **ret, struct error *err)
 	else if (home && *home == '/')
 		*ret = xasprintf("%s/.cache/ktstr", home);
 	else
-		return error_set_text(
+		return error_set_usage(
 		    err, -ENOENT,
 		    "no place for the cache: set HOME or XDG_CACHE_HOME to an absolute path");
 	return 0;

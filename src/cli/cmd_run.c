@@ -87,7 +87,8 @@ static int open_initrd(struct run *run, struct error *err)
 {
 	struct stat st;
 
-	run->initramfs.base_fd = open(run->options.initrd, O_RDONLY | O_CLOEXEC);
+	/* O_NONBLOCK: a FIFO is refused below, not waited for. */
+	run->initramfs.base_fd = open(run->options.initrd, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (run->initramfs.base_fd < 0) {
 		(void)error_set(err, errno, "--initrd: cannot open '%s'", run->options.initrd);
 		return error_classify(err, ERROR_USAGE);

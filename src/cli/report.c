@@ -258,28 +258,22 @@ static int write_document(const char *path, const char *text, struct error *err)
 
 int report_check_path(const char *path, struct error *err)
 {
+	struct file_new probe = FILE_NEW_INIT;
 	struct stat st;
 	int res = 0;
 
 	if (is_stdout(path))
 		return 0;
 	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-		res = -EISDIR;
+		res = error_set(err, -EISDIR, "cannot write '%s'", path);
 	} else if (is_special(path)) {
-		res = faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0 ? -errno : 0;
+		if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
+			res = error_set(err, errno, "cannot write '%s'", path);
 	} else {
-		/* The folder of the path: "." where it names none. */
-		CLEANUP(freep) char *folder = xstrdup(path);
-		char *slash = strrchr(folder, '/');
-		if (slash)
-			slash[slash == folder] = 0;
-		if (faccessat(AT_FDCWD, slash ? folder : ".", W_OK | X_OK, AT_EACCESS) < 0)
-			res = -errno;
+		res = file_new_open(&probe, path, err); /* what replace_file will do */
 	}
-	if (res == 0)
-		return 0;
-	(void)error_set(err, res, "cannot write '%s'", path);
-	return error_classify(err, ERROR_USAGE);
+	file_new_fini(&probe);
+	return res < 0 ? error_classify(err, ERROR_USAGE) : 0;
 }
 
 int report_json(const struct report *r, const char *path, struct error *err)
