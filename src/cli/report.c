@@ -83,6 +83,8 @@ void report_outcome(const struct report *r)
 	}
 	if (res->signal)
 		fprintf(stderr, "ktstr: interrupted by SIG%s\n", sigabbrev_np(res->signal));
+	else if (res->outcome.is_usage) /* as any other error of that class */
+		fprintf(stderr, "ktstr: %.*s\n", (int)res->why.len, (const char *)res->why.data);
 	else
 		fprintf(stderr, "ktstr: %s: %.*s\n", outcome_name(res->outcome.outcome),
 			(int)res->why.len, res->why.data ? (const char *)res->why.data : "");

@@ -231,6 +231,8 @@ static void on_frame(void *ctx, const struct frame *f)
 	case FRAME_VM_OUTCOME:
 		on_outcome(r, f);
 		break;
+	case FRAME_EXIT:
+		break; /* the outcome has it */
 	default:
 		if (f->header.type < FRAME_STDOUT)
 			on_test_frame(r, f);
