@@ -50,7 +50,7 @@ enum frame_type {
 	FRAME_INIT_ERROR = 21, /* text: the step of PID 1 that failed, and why */
 	/* Host to guest. */
 	FRAME_EXIT_ACK = 32,
-	FRAME_STDIN = 33,
+	FRAME_STDIN = 33, /* bytes for the command; an empty one is the end of file */
 	FRAME_SHUTDOWN = 34, /* stop the command (SIGTERM, then SIGKILL) and end as usual */
 	/* VM process to runner, beside the guest's frames that it passes on. */
 	FRAME_VM_PHASE = 48,   /* struct frame_phase, host clock */

@@ -112,7 +112,8 @@ static NORETURN void child_run(const struct config *config, const struct start_f
 	sigset_t none;
 
 	sigemptyset(&none);
-	(void)sigprocmask(SIG_SETMASK, &none, NULL); /* cannot fail with these arguments */
+	/* Cannot fail with these arguments. NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
+	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 	(void)signal(SIGPIPE, SIG_DFL);
 
 	if (setsid() < 0)

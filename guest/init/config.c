@@ -141,7 +141,7 @@ static int read_file(const char *path, char **ret, size_t *ret_n)
 			res = -EIO;
 	}
 	close(fd);
-	if (res < 0) {
+	if (res != 0) {
 		free(text);
 		return res;
 	}
@@ -155,10 +155,10 @@ int config_read(const char *path, struct config *ret, struct fault *f)
 	char *text = NULL;
 	size_t n = 0;
 	int res = read_file(path, &text, &n);
-	if (res < 0)
+	if (res != 0)
 		return fault_set(f, res, "configuration '%s'", path);
 	res = config_parse(text, n, ret, f);
-	if (res < 0)
+	if (res != 0)
 		free(text);
 	return res;
 }

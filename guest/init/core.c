@@ -100,7 +100,7 @@ static bool skip(int fd, uint64_t n)
 {
 	uint8_t bytes[4096];
 
-	if (n > 16 * 1024 * 1024) /* 65535 program headers are 3.5 MiB */
+	if (n > 16ull * 1024 * 1024) /* 65535 program headers are 3.5 MiB */
 		return false;
 	while (n > 0) {
 		size_t part = n < sizeof(bytes) ? (size_t)n : sizeof(bytes);

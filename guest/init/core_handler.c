@@ -31,6 +31,7 @@ static void PRINTF_LIKE(2, 3) add(struct text *t, const char *fmt, ...)
 	va_list args;
 
 	va_start(args, fmt);
+	// NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start is the line before
 	int used = vsnprintf(t->p + t->n, t->capacity - t->n, fmt, args);
 	va_end(args);
 	if (used > 0)
@@ -78,7 +79,8 @@ static void add_backtrace(struct text *t, pid_t pid, const struct core *core)
 
 size_t core_handler_format(pid_t pid, int signal, const struct core *core, char *out, size_t n)
 {
-	struct text t = { .p = out, .capacity = n };
+	char *begin = out;
+	struct text t = { .p = begin, .capacity = n };
 
 	add_program(&t, pid);
 	add(&t, " died by %s", crash_signal_name(signal));

@@ -11,6 +11,7 @@ int fault_set(struct fault *f, int code, const char *fmt, ...)
 
 	va_list args;
 	va_start(args, fmt);
+	// NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start is the line before
 	(void)vsnprintf(f->text, sizeof(f->text), fmt, args); /* a cut text is still a text */
 	va_end(args);
 

@@ -81,7 +81,8 @@ static bool parse_time(const char *record, size_t n, uint64_t *ret_us)
 
 size_t kmsg_format(const char *record, size_t n, char *out, size_t capacity)
 {
-	struct text t = { .p = out, .capacity = capacity };
+	char *begin = out;
+	struct text t = { .p = begin, .capacity = capacity };
 	uint64_t us = 0;
 	const char *text = memchr(record, ';', n);
 

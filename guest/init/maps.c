@@ -10,8 +10,8 @@ static bool parse_line(char *line, struct map *ret)
 	int path_at = 0;
 
 	line[strcspn(line, "\n")] = '\0';
-	/* Numbers of the kernel's own making: no range errors to see. NOLINTNEXTLINE(cert-err34-c)
-	 */
+	/* Numbers of the kernel's own making: no range errors to see. */
+	// NOLINTNEXTLINE(cert-err34-c)
 	if (sscanf(line, "%" SCNx64 "-%" SCNx64 " %4s %" SCNx64 " %*s %*s %n", &ret->begin,
 		   &ret->end, perms, &ret->file_offset, &path_at) < 4)
 		return false;

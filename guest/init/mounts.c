@@ -24,15 +24,16 @@ struct mount_entry {
 	bool required;
 };
 
-/* In order: a target may lie inside an earlier one. */
+/*
+ * In order: a target may lie inside an earlier one. Nothing on /tmp and /run: the root file system is memory already, and
+ * what the host packed there (a program under its own /tmp) must stay to be seen.
+ */
 static const struct mount_entry entries[] = {
 	{ "proc", "/proc", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, true },
 	{ "sysfs", "/sys", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, true },
 	{ "devtmpfs", "/dev", MS_NOSUID, "mode=0755", true },
 	{ "devpts", "/dev/pts", MS_NOSUID | MS_NOEXEC, "mode=0620,ptmxmode=0666", false },
 	{ "tmpfs", "/dev/shm", MS_NOSUID | MS_NODEV, "mode=1777", true },
-	{ "tmpfs", "/tmp", MS_NOSUID | MS_NODEV, "mode=1777", true },
-	{ "tmpfs", "/run", MS_NOSUID | MS_NODEV, "mode=0755", true },
 	{ "cgroup2", "/sys/fs/cgroup", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, false },
 	{ "debugfs", "/sys/kernel/debug", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, false },
 	{ "tracefs", "/sys/kernel/tracing", MS_NOSUID | MS_NODEV | MS_NOEXEC, NULL, false },

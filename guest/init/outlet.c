@@ -130,6 +130,7 @@ void outlet_say(struct outlet *o, const char *fmt, ...)
 
 	int used = snprintf(line, sizeof(line), "ktstr-init: ");
 	va_start(args, fmt);
+	// NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start is the line before
 	(void)vsnprintf(line + used, sizeof(line) - (size_t)used - 1, fmt, args);
 	va_end(args);
 	size_t n = strlen(line);

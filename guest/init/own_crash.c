@@ -49,16 +49,18 @@ static void add_hex(struct text *t, uint64_t value)
 	add(t, digits + i);
 }
 
-size_t own_crash_format(int signal, const void *fault_addr, const void *context, char *out,
-			size_t n)
+size_t own_crash_format(const siginfo_t *info, const void *context, char *out, size_t n)
 {
-	struct text t = { .p = out, .capacity = n };
+	char *begin = out;
+	struct text t = { .p = begin, .capacity = n };
 	const struct core_regs regs = regs_of_signal(context);
 
 	add(&t, "\n" GUEST_SENTINEL_PANIC "ktstr-init died by ");
-	add(&t, crash_signal_name(signal));
-	add(&t, " at address ");
-	add_hex(&t, (uintptr_t)fault_addr);
+	add(&t, crash_signal_name(info->si_signo));
+	if (info->si_code > 0) { /* else somebody sent it, and there is no address */
+		add(&t, " at address ");
+		add_hex(&t, (uintptr_t)info->si_addr);
+	}
 	add(&t, "\n  ");
 	add_hex(&t, regs.ip);
 	uint64_t fp = regs.fp;
@@ -94,8 +96,9 @@ static void write_to(const char *path, const char *text, size_t n)
 
 static void on_fatal_signal(int signal, siginfo_t *info, void *context)
 {
+	(void)signal; /* @info has it */
 	char text[1024];
-	size_t n = own_crash_format(signal, info->si_addr, context, text, sizeof(text));
+	size_t n = own_crash_format(info, context, text, sizeof(text));
 
 	write_to(CONSOLE_COM2_PATH, text, n);
 	write_to("/dev/console", text, n);

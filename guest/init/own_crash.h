@@ -1,6 +1,8 @@
 /* PID 1's own death: the last words, and a reset that the host can see. */
 #pragma once
 
+#include <signal.h>
+
 enum {
 	OWN_CRASH_STACK_SIZE = 64 * 1024,
 };
@@ -12,5 +14,4 @@ enum {
  */
 void own_crash_install(void *stack);
 /* The text for such a signal; returns its length. Only what a signal handler may call. */
-size_t own_crash_format(int signal, const void *fault_addr, const void *context, char *out,
-			size_t n);
+size_t own_crash_format(const siginfo_t *info, const void *context, char *out, size_t n);

@@ -55,6 +55,7 @@ int ports_find(const char *class_dir, const char *name, char *dev, size_t n)
 		return errno == ENOENT ? -ENODEV : -errno;
 
 	int res = -ENOENT;
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
 	for (const struct dirent *e; res == -ENOENT && (e = readdir(dir)) != NULL;) {
 		if (e->d_name[0] == '.' || !is_named(dirfd(dir), e->d_name, name))
 			continue;
@@ -72,9 +73,9 @@ static bool has_console(void)
 		return false;
 
 	bool found = false;
-	for (const struct dirent *e; !found && (e = readdir(dir)) != NULL;) {
+	// NOLINTNEXTLINE(concurrency-mt-unsafe): one thread
+	for (const struct dirent *e; !found && (e = readdir(dir)) != NULL;)
 		found = strncmp(e->d_name, "virtio", strlen("virtio")) == 0;
-	}
 	closedir(dir);
 	return found;
 }

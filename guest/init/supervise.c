@@ -219,17 +219,17 @@ static void await_ack(struct supervisor *s)
 {
 	size_t n_unsent = channel_pending(&s->outlet->channel);
 
-	if (s->is_acked) {
-		s->stage = STAGE_DONE;
-	} else if (s->outlet->on_com2) { /* the frame is lost with the port */
+	/* On COM2: the frame was lost with the port. */
+	if (!s->is_acked && s->outlet->on_com2)
 		outlet_send(s->outlet, FRAME_EXIT, &s->exit, sizeof(s->exit));
+	if (s->is_acked || s->outlet->on_com2) {
 		s->stage = STAGE_DONE;
 	} else if (n_unsent != s->n_unsent) {
 		s->n_unsent = n_unsent;
 		s->deadline.ack_ms = clock_now_ms() + ACK_MS;
-	} else if (clock_now_ms() >= s->deadline.ack_ms) {
-		s->stage = STAGE_DONE;
 	}
+	if (clock_now_ms() >= s->deadline.ack_ms)
+		s->stage = STAGE_DONE;
 }
 
 /* -- the host's words
@@ -393,6 +393,7 @@ void supervisor_run(struct supervisor *s)
 
 static uint8_t *grow_storage(void *ctx, uint8_t *storage, size_t need)
 {
+	(void)ctx;
 	return realloc(storage, need);
 }
 
@@ -402,7 +403,7 @@ static int open_signal_fd(void)
 
 	sigemptyset(&set);
 	sigaddset(&set, SIGCHLD);
-	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
+	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0) /* NOLINT(concurrency-mt-unsafe): one thread */
 		return -errno;
 	int fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
 	return fd < 0 ? -errno : fd;

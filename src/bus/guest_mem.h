@@ -32,7 +32,7 @@ struct guest_range {
 	enum guest_backing backing;
 	int fd; /* borrowed; -1 for anonymous */
 	uint64_t fd_offset;
-	bool mapped_here; /* by guest_mem_map_anonymous: guest_mem_fini unmaps it. guest_mem_add clears it */
+	bool mapped_here; /* guest_mem_fini unmaps it; guest_mem_add clears it */
 };
 
 enum { GUEST_MEM_MAX_RANGES = 64 };
@@ -58,14 +58,17 @@ MUST_CHECK int guest_mem_map_anonymous(struct guest_mem *mem, gpa_t gpa, uint64_
 void guest_mem_fini(struct guest_mem *mem);
 
 /* [gpa, gpa + len) inside one range, len may be 0. -EFAULT otherwise. */
-MUST_CHECK int guest_mem_slice(const struct guest_mem *mem, gpa_t gpa, uint64_t len, struct guest_slice *ret);
+MUST_CHECK int guest_mem_slice(const struct guest_mem *mem, gpa_t gpa, uint64_t len,
+			       struct guest_slice *ret);
 /*
  * For buffers that run on into the next range: the part of [gpa, gpa + len) that lies in the range of @gpa.
  * -EFAULT when @gpa is in none.
  */
-MUST_CHECK int guest_mem_slice_prefix(const struct guest_mem *mem, gpa_t gpa, uint64_t len, struct guest_slice *ret);
+MUST_CHECK int guest_mem_slice_prefix(const struct guest_mem *mem, gpa_t gpa, uint64_t len,
+				      struct guest_slice *ret);
 /* -EFAULT when [off, off + len) is not inside. */
-MUST_CHECK int guest_slice_sub(struct guest_slice s, size_t off, size_t len, struct guest_slice *ret);
+MUST_CHECK int guest_slice_sub(struct guest_slice s, size_t off, size_t len,
+			       struct guest_slice *ret);
 
 /* Whole copies; the range must lie inside the slice: -EFAULT, nothing copied, otherwise. */
 MUST_CHECK int guest_slice_read(struct guest_slice s, size_t off, void *buf, size_t n);

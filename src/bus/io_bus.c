@@ -21,7 +21,7 @@ int io_bus_add(struct io_bus *bus, struct io_region *region)
 	if (at > 0 && region->base - bus->regions[at - 1]->base < bus->regions[at - 1]->len)
 		return -EINVAL;
 	memmove(&bus->regions[at + 1], &bus->regions[at],
-		(bus->n_regions - at) * sizeof(bus->regions[0]));
+		(bus->n_regions - at) * sizeof(bus->regions[0])); /* NOLINT: the pointers move */
 	bus->regions[at] = region;
 	bus->n_regions++;
 	return 0;

@@ -11,6 +11,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "abi/guest_config.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/num.h"
@@ -22,8 +23,9 @@ enum {
 	OVERDUE_GRACE_S = 10,
 	ESCAPE_KEY = 0x1d, /* Ctrl-] */
 	INPUT_CHUNK = 4096,
-	CRASH_MAX =
-	    64 * 1024, /* what is kept of crash texts: the guest decides how many it sends */
+	COM2_LINE_MAX = 4096,
+	/* What is kept of crash texts: the guest decides how many it sends. */
+	CRASH_MAX = 64 * 1024,
 };
 
 struct runner {
@@ -41,6 +43,8 @@ struct runner {
 	struct reactor_op kill_timer;
 	bool discard_output; /* interrupted, or nobody reads it */
 	bool input_ended;
+	bool has_guest_frames;
+	struct buf com2_line;
 	uint64_t guest_offset_ns; /* smallest arrival - guest time seen: maps its clock to ours */
 };
 
@@ -154,12 +158,46 @@ static void on_phase(struct runner *r, const struct frame *f, bool is_guest)
 	run_result_add_phase(r->result, p.phase, p.time_ns, is_guest);
 }
 
+/*
+ * The fallback of a guest without port 1: its output comes as it is over COM2, its sentinels are not for the user. Once a
+ * frame of the guest arrived, COM2 carries crash reports only.
+ */
+static void end_com2_line(struct runner *r)
+{
+	static const char *const sentinels[] = { GUEST_SENTINEL_START, GUEST_SENTINEL_END,
+						 GUEST_SENTINEL_EXIT, GUEST_SENTINEL_INIT };
+	bool is_sentinel = false;
+
+	(void)buf_str(&r->com2_line);
+	for (size_t i = 0; i < ARRAY_SIZE(sentinels); i++)
+		if (strncmp((const char *)r->com2_line.data, sentinels[i], strlen(sentinels[i])) ==
+		    0)
+			is_sentinel = true;
+	if (!is_sentinel)
+		write_out(r, STDOUT_FILENO, r->com2_line.data, r->com2_line.len);
+	r->com2_line.len = 0;
+}
+
+static void on_com2(struct runner *r, const struct frame *f)
+{
+	sink_write(&r->result->com2, f->payload, f->header.length);
+	if (r->has_guest_frames)
+		return;
+	for (size_t i = 0; i < f->header.length; i++) {
+		buf_append(&r->com2_line, &f->payload[i], 1);
+		if (f->payload[i] == '\n' || r->com2_line.len >= COM2_LINE_MAX)
+			end_com2_line(r);
+	}
+}
+
 static void on_outcome(struct runner *r, const struct frame *f)
 {
 	struct run_result *res = r->result;
 
 	if (f->header.length < sizeof(res->outcome))
 		return;
+	if (r->com2_line.len)
+		end_com2_line(r);
 	memcpy(&res->outcome, f->payload, sizeof(res->outcome));
 	buf_append(&res->why, f->payload + sizeof(res->outcome),
 		   f->header.length - sizeof(res->outcome));
@@ -193,6 +231,7 @@ static void on_frame(void *ctx, const struct frame *f)
 
 	if (f->header.type < ARRAY_SIZE(res->n_frames))
 		res->n_frames[f->header.type]++;
+	r->has_guest_frames |= f->header.type < FRAME_EXIT_ACK;
 	switch (f->header.type) {
 	case FRAME_STDOUT:
 		write_out(r, STDOUT_FILENO, f->payload, f->header.length);
@@ -216,7 +255,7 @@ static void on_frame(void *ctx, const struct frame *f)
 		sink_write(&res->console, f->payload, f->header.length);
 		break;
 	case FRAME_VM_COM2:
-		sink_write(&res->com2, f->payload, f->header.length);
+		on_com2(r, f);
 		break;
 	case FRAME_CRASH:
 		buf_append(&res->crash, f->payload,
@@ -231,10 +270,8 @@ static void on_frame(void *ctx, const struct frame *f)
 	case FRAME_VM_OUTCOME:
 		on_outcome(r, f);
 		break;
-	case FRAME_EXIT:
-		break; /* the outcome has it */
 	default:
-		if (f->header.type < FRAME_STDOUT)
+		if (f->header.type < FRAME_STDOUT && f->header.type != FRAME_EXIT)
 			on_test_frame(r, f);
 		break;
 	}
@@ -402,6 +439,7 @@ static void take_down(struct runner *r)
 	cancel(r, &r->kill_timer);
 	reactor_turn(r->reactor, 0); /* the link's memory */
 	r->reactor = reactor_free(r->reactor);
+	buf_fini(&r->com2_line);
 }
 
 static int set_up(struct runner *r, sigset_t *old, struct error *err)

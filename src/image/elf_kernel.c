@@ -6,6 +6,7 @@
  */
 #include "image/elf_kernel.h"
 
+#include <assert.h>
 #include <elf.h>
 #include <errno.h>
 #include <inttypes.h>
@@ -15,6 +16,9 @@
 #include "base/fd.h"
 #include "base/num.h"
 #include "image/kernel_release.h"
+#include "image/linux_banner.h"
+
+static_assert(sizeof(((struct kernel_image *)0)->release) == KERNEL_RELEASE_MAX, "one size");
 
 enum {
 	PHDRS_MAX = 64,
@@ -208,7 +212,7 @@ static int read_notes(int fd, uint64_t file_len, const Elf64_Phdr *p, struct ker
 {
 	CLEANUP(buf_fini) struct buf notes = { 0 };
 
-	if (p->p_filesz > NOTES_MAX || p->p_offset > file_len ||
+	if (p->p_filesz == 0 || p->p_filesz > NOTES_MAX || p->p_offset > file_len ||
 	    p->p_filesz > file_len - p->p_offset)
 		return 0;
 	int r = fd_pread_exact(fd, buf_reserve(&notes, p->p_filesz), p->p_filesz, p->p_offset);
@@ -252,6 +256,12 @@ int elf_kernel_parse(int fd, uint64_t file_len, struct kernel_image *ret, struct
 		if (r < 0)
 			return r;
 	}
+	char banner[KERNEL_RELEASE_MAX] = "";
+	if (ret->is_linux)
+		linux_banner_read(fd, file_len, banner);
+	if (banner[0])
+		memcpy(ret->release, banner,
+		       sizeof(banner)); /* the build salt is only mostly the same */
 	ret->entry = ehdr.e_entry;
 	return check_entry(ret, err);
 }

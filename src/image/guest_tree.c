@@ -91,8 +91,8 @@ struct plan_walk {
 	const struct guest_tree *tree;
 };
 
-static int plan_link(struct walk *w, const char *prefix, bool last, char **ret_target,
-		     struct error *err)
+static int plan_link(struct walk *w, const char *prefix, UNUSED bool last, char **ret_target,
+		     UNUSED struct error *err)
 {
 	struct plan_walk *p = container_of(w, struct plan_walk, walk);
 	const struct guest_node *n = find_exact(p->tree, prefix);
@@ -338,16 +338,17 @@ int guest_tree_add_file(struct guest_tree *t, const char *path, const char *host
 }
 
 int guest_tree_add_unpacked(struct guest_tree *t, const char *path, const char *host,
-			    const struct stat *st, const void *data, size_t n, struct error *err)
+			    const struct stat *st, const struct buf *content, struct error *err)
 {
 	struct guest_node node = { .host = xstrdup(host),
-				   .text = xmalloc(n),
+				   .text = xmalloc(content->len),
 				   .mode = S_IFREG | 0644,
-				   .size = n,
+				   .size = content->len,
 				   .rank = GUEST_RANK_OURS,
 				   .stamp = file_stamp_of(st) };
 
-	memcpy(node.text, data, n);
+	if (content->len)
+		memcpy(node.text, content->data, content->len);
 	stamps_add(&t->stamps, host, true);
 	return add(t, path, &node, err);
 }

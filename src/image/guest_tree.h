@@ -55,9 +55,9 @@ MUST_CHECK int guest_tree_add_device(struct guest_tree *t, const char *path, uin
 /* @st is the stat result of @host, a regular file. */
 MUST_CHECK int guest_tree_add_file(struct guest_tree *t, const char *path, const char *host,
 				   const struct stat *st, enum guest_rank rank, struct error *err);
-/* The same with content @data of @n bytes, which was unpacked from @host. */
+/* The same with @content, which was unpacked from @host. */
 MUST_CHECK int guest_tree_add_unpacked(struct guest_tree *t, const char *path, const char *host,
-				       const struct stat *st, const void *data, size_t n,
+				       const struct stat *st, const struct buf *content,
 				       struct error *err);
 /*
  * Adds the host's file @path at its own place, with every symbolic link on the way, so that each

@@ -7,6 +7,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "base/assert.h"
+
 static int set_errno_usage(struct error *err, const char *path)
 {
 	(void)error_set(err, errno, "cannot include '%s'", path);
@@ -153,6 +155,7 @@ int include_add(struct guest_tree *tree, struct program_list *programs, const ch
 	stamps_add(&tree->stamps, spec, false);
 	if (split(spec, &host, &guest, err) < 0)
 		return err->code;
+	ASSERT(host);
 	CLEANUP(freep) char *real = realpath(host, NULL);
 	if (!real || stat(real, &st) < 0 || access(real, R_OK) < 0)
 		return set_errno_usage(err, host);

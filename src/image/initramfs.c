@@ -84,7 +84,7 @@ static int request_key(const struct initramfs_config *config, char text[static H
 			hash_text(h, config->modules[i]);
 	}
 	hash_format(h, text);
-	h = hash_free(h);
+	(void)hash_free(h);
 	return 0;
 }
 

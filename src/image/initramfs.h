@@ -7,25 +7,27 @@
 #include "base/error.h"
 
 struct initramfs_config {
-	const char *init_path;	  /* ktstr-init, static */
+	const char *init_path;    /* ktstr-init, static */
 	const char *busybox_path; /* static busybox; NULL: none */
 	const char *cache_dir;
 	const char *const *includes; /* "HOST[:GUEST]"; files or folders */
 	size_t n_includes;
-	char *const *command; /* argv of COMMAND, NULL-terminated */
+	char *const *command;       /* argv of COMMAND, NULL-terminated */
 	const char *kernel_release; /* "" where not known: then no modules are looked for */
 	const char *modules_dir;    /* tree with modules.dep (…/lib/modules/RELEASE), or NULL */
-	const char *const *modules; /* names needed: "virtio_mmio", "virtio_console", ...; NULL-terminated */
-	const char *const *config;  /* further "key=value" records for GUEST_CONFIG_PATH; NULL-terminated */
+	/* Names needed: "virtio_mmio", "virtio_console", ...; NULL-terminated. */
+	const char *const *modules;
+	/* Further "key=value" records for GUEST_CONFIG_PATH; NULL-terminated. */
+	const char *const *config;
 	bool need_modules; /* false for kernels without module support, bare guests */
 };
 
 struct initramfs {
-	int base_fd; /* owned; read-only file, lz4, padded with at least 4 zero bytes */
-	uint64_t base_len;
-	uint8_t *suffix; /* owned */
+	int base_fd;       /* owned; read-only file that is never written again; lz4 */
+	uint64_t base_len; /* a multiple of 4096; the last 4 bytes at least are zeros */
+	uint8_t *suffix;   /* owned; goes right behind the base */
 	size_t suffix_len;
-	uint64_t unpacked_len; /* bytes of the files, for the memory estimate */
+	uint64_t unpacked_len; /* bytes of the files in whole pages, for the memory estimate */
 };
 #define INITRAMFS_INIT ((struct initramfs){ .base_fd = -1 })
 
@@ -34,5 +36,6 @@ struct initramfs {
  * applet; a program in the host's PATH. Errors (class usage) name the file: unreadable, no such command, a library that
  * cannot be resolved and who needs it, modules neither found nor built in.
  */
-MUST_CHECK int initramfs_build(const struct initramfs_config *config, struct initramfs *ret, struct error *err);
+MUST_CHECK int initramfs_build(const struct initramfs_config *config, struct initramfs *ret,
+			       struct error *err);
 void initramfs_fini(struct initramfs *r); /* idempotent */

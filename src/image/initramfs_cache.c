@@ -289,6 +289,7 @@ static void sweep(const struct initramfs_cache *c)
 		log_debug("cannot sweep '%s'", c->folder);
 		return;
 	}
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): the stream is ours alone */
 	for (const struct dirent *e; (e = readdir(dir));) {
 		const char *dot = strchr(e->d_name, '.');
 		bool named = dot && is_key(e->d_name, (size_t)(dot - e->d_name));

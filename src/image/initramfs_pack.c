@@ -35,7 +35,7 @@ void initramfs_pack_key(const struct guest_tree *tree, char text[static HASH_TEX
 	    h, "ktstr initramfs base 1"); /* to be counted up with every change of the format */
 	(void)guest_tree_walk(tree, hash_node, h);
 	hash_format(h, text);
-	h = hash_free(h);
+	(void)hash_free(h);
 }
 
 static int add_len(const struct guest_node *n, void *ctx)

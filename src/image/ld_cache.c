@@ -75,7 +75,8 @@ const char *ld_cache_find(const struct ld_cache *c, const char *soname, unsigned
 	/* First the entries without a hardware condition, then the others. */
 	for (uint64_t i = 0; i < 2 * (uint64_t)c->n_entries; i++) {
 		bool wants_hwcap = i >= c->n_entries;
-		size_t entry = c->table + NEW_HEADER + (size_t)(i % c->n_entries) * NEW_ENTRY;
+		uint64_t idx = wants_hwcap ? i - c->n_entries : i;
+		size_t entry = c->table + NEW_HEADER + (size_t)idx * NEW_ENTRY;
 		uint64_t hwcap;
 
 		memcpy(&hwcap, c->data.data + entry + ENTRY_HWCAP, sizeof(hwcap));

@@ -13,7 +13,6 @@
 enum {
 	MODULE_FILE_MAX =
 	    256 << 20, /* of one module, either way; a debug build of amdgpu is a tenth of that */
-	SOFTDEP_DEPTH_MAX = 8,
 };
 
 struct modules {
@@ -22,21 +21,21 @@ struct modules {
 	const char *dir;
 	struct buf *records;
 	struct buf missing; /* names, ", " between them */
-	struct buf done;    /* names, each between NULs: those that are in the list already */
+	struct buf begun;   /* names, each between NULs */
 	unsigned n_modules;
 };
 
-static bool is_done(struct modules *m, const char *name)
+static bool is_begun(struct modules *m, const char *name)
 {
 	CLEANUP(buf_fini) struct buf key = { 0 };
 
-	if (!m->done.len)
-		buf_append(&m->done, "", 1);
+	if (!m->begun.len)
+		buf_append(&m->begun, "", 1);
 	buf_append(&key, "", 1);
 	buf_append(&key, name, strlen(name) + 1);
-	if (memmem(m->done.data, m->done.len, key.data, key.len))
+	if (memmem(m->begun.data, m->begun.len, key.data, key.len))
 		return true;
-	buf_append(&m->done, key.data + 1, key.len - 1);
+	buf_append(&m->begun, key.data + 1, key.len - 1);
 	return false;
 }
 
@@ -46,7 +45,7 @@ struct unpack {
 };
 
 static int unpack_write(struct decompress_out *out, const uint8_t *data, size_t n,
-			struct error *err)
+			UNUSED struct error *err)
 {
 	struct unpack *u = container_of(out, struct unpack, out);
 
@@ -75,19 +74,18 @@ static int add_file(struct modules *m, const char *path, const char *guest, stru
 	if (r < 0)
 		(void)error_prefix(err, "module '%s'", path);
 	else
-		r = guest_tree_add_unpacked(m->tree, guest, path, &st, u.data.data, u.data.len,
-					    err);
+		r = guest_tree_add_unpacked(m->tree, guest, path, &st, &u.data, err);
 	buf_fini(&u.data);
 	return r;
 }
 
-/* @mod itself; built in or in the list already: nothing. */
+/* @mod itself; built in: nothing. */
 static int add_one(struct modules *m, struct kmod_module *mod, struct error *err)
 {
 	const char *name = kmod_module_get_name(mod);
 	const char *path = kmod_module_get_path(mod);
 
-	if (!path || is_done(m, name))
+	if (!path)
 		return 0;
 	CLEANUP(freep)
 	char *guest = xasprintf(GUEST_MODULE_DIR "/%03u-%s.ko", m->n_modules++, name);
@@ -98,17 +96,17 @@ static int add_one(struct modules *m, struct kmod_module *mod, struct error *err
 	return 0;
 }
 
-static int add_with_needs(struct modules *m, struct kmod_module *mod, unsigned depth,
-			  struct error *err);
+static int add_with_needs(struct modules *m, struct kmod_module *mod, struct error *err);
 
-static int add_list(struct modules *m, struct kmod_list *list, unsigned depth, struct error *err)
+/* NOLINTNEXTLINE(misc-no-recursion): each module once */
+static int add_list(struct modules *m, struct kmod_list *list, struct error *err)
 {
 	struct kmod_list *i;
 
 	kmod_list_foreach(i, list)
 	{
 		struct kmod_module *mod = kmod_module_get_module(i);
-		int r = add_with_needs(m, mod, depth, err);
+		int r = add_with_needs(m, mod, err);
 		(void)kmod_module_unref(mod);
 		if (r < 0)
 			return r;
@@ -118,26 +116,26 @@ static int add_list(struct modules *m, struct kmod_list *list, unsigned depth, s
 
 /*
  * Soft dependencies before, hard ones, the module, soft ones after. Those that the tree does not
- * have are no error, as with modprobe. They may name each other, hence the depth.
+ * have are no error, as with modprobe. Soft ones may name each other: a module whose turn has begun
+ * is passed over.
  */
-static int add_with_needs(struct modules *m,
-			  struct kmod_module *mod, /* NOLINT(misc-no-recursion) */
-			  unsigned depth, struct error *err)
+/* NOLINTNEXTLINE(misc-no-recursion): each module once */
+static int add_with_needs(struct modules *m, struct kmod_module *mod, struct error *err)
 {
 	struct kmod_list *pre = NULL, *post = NULL;
-	int r = 0;
 
-	if (depth < SOFTDEP_DEPTH_MAX && kmod_module_get_softdeps(mod, &pre, &post) < 0)
+	if (is_begun(m, kmod_module_get_name(mod)))
+		return 0;
+	if (kmod_module_get_softdeps(mod, &pre, &post) < 0)
 		pre = post = NULL;
 	struct kmod_list *hard = kmod_module_get_dependencies(mod);
-	if (pre)
-		r = add_list(m, pre, depth + 1, err);
+	int r = add_list(m, pre, err);
 	if (r == 0)
-		r = add_list(m, hard, depth + 1, err);
+		r = add_list(m, hard, err);
 	if (r == 0)
 		r = add_one(m, mod, err);
-	if (r == 0 && post)
-		r = add_list(m, post, depth + 1, err);
+	if (r == 0)
+		r = add_list(m, post, err);
 	(void)kmod_module_unref_list(pre);
 	(void)kmod_module_unref_list(hard);
 	(void)kmod_module_unref_list(post);
@@ -161,7 +159,7 @@ static int add_named(struct modules *m, const char *name, struct error *err)
 		buf_append_str(&m->missing, name);
 		return 0;
 	}
-	r = add_list(m, list, 0, err);
+	r = add_list(m, list, err);
 	(void)kmod_module_unref_list(list);
 	return r;
 }
@@ -226,6 +224,6 @@ int modules_add(struct guest_tree *tree, const char *dir, const char *const *nam
 		    buf_str(&m.missing), clean);
 	(void)kmod_unref(m.kmod);
 	buf_fini(&m.missing);
-	buf_fini(&m.done);
+	buf_fini(&m.begun);
 	return r < 0 ? r : 0;
 }

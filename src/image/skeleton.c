@@ -138,9 +138,9 @@ static int list_applets(const char *busybox, struct buf *ret, struct error *err)
 	int r = spawn_lister(busybox, out, &pid);
 	if (r)
 		return error_set(err, r, "cannot run '%s'", busybox);
-	out = fd_close(out);
+	fd_closep(&out);
 	r = drain(in, ret);
-	in = fd_close(in); /* a child that still writes ends by SIGPIPE */
+	fd_closep(&in); /* a child that still writes ends by SIGPIPE */
 	int status = 0;
 	while (waitpid(pid, &status, 0) < 0) {
 		if (errno != EINTR)

@@ -75,7 +75,7 @@ void stamps_digest(const uint8_t *paths, size_t n, char text[static HASH_TEXT_MA
 		i += strlen(record) + 1;
 	}
 	hash_format(h, text);
-	h = hash_free(h);
+	(void)hash_free(h);
 	if (ret_newest_ns)
 		*ret_newest_ns = newest;
 }

@@ -86,6 +86,8 @@ static int read_back(int fd, uint64_t max, struct buf *ret)
 	if (fstat(fd, &st) < 0)
 		return -errno;
 	uint64_t n = num_min((uint64_t)st.st_size, max);
+	if (n == 0)
+		return 0;
 	int r = fd_pread_exact(fd, buf_reserve(ret, n), n, (uint64_t)st.st_size - n);
 	if (r == 0)
 		ret->len += n;

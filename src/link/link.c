@@ -119,6 +119,7 @@ static bool refill(struct link *l)
 		return false;
 	if (n <= 0) {
 		frame_decoder_finish(&l->decoder);
+		deliver(l);
 		break_off(l, n < 0 ? -errno : 0);
 		return false;
 	}

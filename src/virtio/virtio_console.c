@@ -127,10 +127,10 @@ static size_t wish_format(const struct virtio_console *c, unsigned port_idx, enu
 		break;
 	case WISH_RESIZE: {
 		/*
-		 * The standard says columns, rows; Linux has always read rows, columns, and so
-		 * other hosts send them. We do what works.
+		 * Columns, rows, as the standard says. Linux read them the other way round until 2025 (fixed in
+		 * the stable series, too), and nothing tells a guest that still does.
 		 */
-		uint16_t size[2] = { c->config.rows, c->config.cols };
+		uint16_t size[2] = { c->config.cols, c->config.rows };
 
 		msg.event = VIRTIO_CONSOLE_RESIZE;
 		extra = sizeof(size);
@@ -257,38 +257,41 @@ static uint32_t port_offer(struct virtio_console *c, struct port *p)
 	return 0;
 }
 
+/* Whether there is a byte to output: gives back the chain that is done, takes the next. A chain
+ * costs @budget, too. */
+static bool port_has_bytes(struct virtio_console *c, unsigned port_idx, uint32_t *budget)
+{
+	struct port *p = &c->ports[port_idx];
+	uint32_t q_idx = output_queue(port_idx);
+
+	while (!p->chain || p->chain_off == p->chain->readable_len) {
+		if (p->chain)
+			virtio_dev_push(&c->dev, q_idx, p->chain, 0);
+		p->chain = NULL;
+		p->chain_off = 0;
+		if (*budget < CHAIN_COST || virtio_dev_pop(&c->dev, q_idx, &p->chain) != VIRTQ_OK)
+			return false;
+		*budget -= CHAIN_COST;
+	}
+	return *budget > 0;
+}
+
 /* Outputs what the port's queue holds, up to a turn's worth; false: there may be more. */
 static bool port_pump(struct virtio_console *c, unsigned port_idx)
 {
 	struct port *p = &c->ports[port_idx];
 	uint32_t budget = TURN_BYTES;
 
-	while (!p->is_stalled) {
-		if (!p->chain) {
-			if (virtio_dev_pop(&c->dev, output_queue(port_idx), &p->chain) !=
-			    VIRTQ_OK) {
-				p->chain = NULL;
-				return true;
-			}
-			p->chain_off = 0;
-		}
-		if (p->chain_off == p->chain->readable_len) {
-			virtio_dev_push(&c->dev, output_queue(port_idx), p->chain, 0);
-			p->chain = NULL;
-			continue;
-		}
-		if (budget < CHAIN_COST)
-			return false;
+	while (!p->is_stalled && port_has_bytes(c, port_idx, &budget)) {
 		/* Before the call: the sink may resume from inside, which then counts. */
 		p->is_stalled = true;
 		uint32_t n = port_offer(c, p);
-		if (n > 0)
-			p->is_stalled = false;
-		else if (!p->is_stalled)
-			return false;
-		budget -= (uint32_t)num_min(budget, num_max(n, CHAIN_COST));
+		if (n == 0)
+			return p->is_stalled;
+		p->is_stalled = false;
+		budget -= (uint32_t)num_min(budget, n);
 	}
-	return true;
+	return budget >= CHAIN_COST;
 }
 
 static void port_output(struct virtio_console *c, unsigned port_idx)
@@ -342,7 +345,7 @@ static void stop_finish(struct virtio_console *c)
 	virtio_dev_stopped(&c->dev);
 }
 
-static void stop_on_timer(struct reactor_op *op, int res, bool more);
+static void stop_on_timer(struct reactor_op *op, int res UNUSED, bool more UNUSED);
 
 /*
  * One step of a stop: outputs a turn's worth. Then, with output left, the next step follows at
@@ -372,7 +375,7 @@ static void stop_step(struct virtio_console *c)
 			      stop_on_timer);
 }
 
-static void stop_on_timer(struct reactor_op *op, int res, bool more)
+static void stop_on_timer(struct reactor_op *op, int res UNUSED, bool more UNUSED)
 {
 	struct virtio_console *c = container_of(op, struct virtio_console, stop_op);
 
@@ -412,7 +415,7 @@ size_t virtio_console_send(struct virtio_console *c, enum virtio_console_port_id
 	size_t done = 0;
 
 	virtio_dev_enter(&c->dev);
-	while (done < n && p->is_guest_open &&
+	while (done < n && p->is_guest_open && virtio_dev_is_running(&c->dev) &&
 	       virtio_dev_pop(&c->dev, input_queue(port), &chain) == VIRTQ_OK) {
 		size_t len = num_min(n - done, chain->writable_len);
 		int res = chain_write(chain, 0, bytes + done, len);

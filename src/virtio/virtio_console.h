@@ -12,7 +12,11 @@
 #include "virtio/virtio_dev.h"
 
 enum { VIRTIO_CONSOLE_N_PORTS = 3 };
-enum virtio_console_port_id { CONSOLE_PORT_TTY = 0, CONSOLE_PORT_FRAMES = 1, CONSOLE_PORT_RELAY = 2 };
+enum virtio_console_port_id {
+	CONSOLE_PORT_TTY = 0,
+	CONSOLE_PORT_FRAMES = 1,
+	CONSOLE_PORT_RELAY = 2
+};
 
 struct virtio_console_port_ops {
 	/*
@@ -36,8 +40,9 @@ struct virtio_console_config {
 
 struct virtio_console;
 
-MUST_CHECK int virtio_console_new(const struct virtio_console_config *config, struct reactor *reactor,
-				  struct virtio_console **ret, struct error *err);
+MUST_CHECK int virtio_console_new(const struct virtio_console_config *config,
+				  struct reactor *reactor, struct virtio_console **ret,
+				  struct error *err);
 struct virtio_console *virtio_console_free(struct virtio_console *c);
 struct virtio_dev *virtio_console_dev(struct virtio_console *c);
 
@@ -45,7 +50,8 @@ struct virtio_dev *virtio_console_dev(struct virtio_console *c);
  * Bytes to the guest: copies what fits into posted receive buffers and returns that count; input_ready follows when
  * there is room again. 0 while the guest has not opened the port.
  */
-size_t virtio_console_send(struct virtio_console *c, enum virtio_console_port_id port, const void *data, size_t n);
+size_t virtio_console_send(struct virtio_console *c, enum virtio_console_port_id port,
+			   const void *data, size_t n);
 /* Ends a back-pressure: offers what is pending, then goes on with the queue. Safe from inside any callback. */
 void virtio_console_resume(struct virtio_console *c, enum virtio_console_port_id port);
 /* Host side of port @port opened or closed (5.3.6.2 PORT_OPEN); ports start open. */
@@ -57,8 +63,9 @@ bool virtio_console_is_open(const struct virtio_console *c, enum virtio_console_
 struct virtio_console_stats {
 	struct {
 		uint64_t bytes_out, bytes_in; /* guest to host, host to guest */
-		uint64_t n_stalls;	      /* times output was not taken whole */
-		uint64_t bytes_lost;	      /* output that a refusing sink still owed when the guest's reset was due */
+		uint64_t n_stalls;            /* times output was not taken whole */
+		uint64_t
+		    bytes_lost; /* output that a refusing sink still owed when the guest's reset was due */
 	} port[VIRTIO_CONSOLE_N_PORTS];
 };
 void virtio_console_stats(const struct virtio_console *c, struct virtio_console_stats *ret);

@@ -87,8 +87,7 @@ struct virtio_dev {
 			     transport */
 	uint64_t features; /* accepted by the driver */
 	uint32_t config_generation;
-	_Atomic uint32_t
-	    interrupt_status; /* set by the reactor, read and cleared by vCPUs without the lock */
+	_Atomic uint32_t interrupt_status; /* read and cleared by vCPUs without the lock */
 	struct irq_line irq;
 	struct virtq queues[VIRTIO_DEV_MAX_QUEUES];
 	uint16_t

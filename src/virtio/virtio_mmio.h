@@ -24,10 +24,10 @@ enum { VIRTIO_MMIO_LEN = 0x1000 };
 
 struct virtio_mmio_config {
 	gpa_t base;
-	const struct guest_mem *mem; /* borrowed, outlives the transport */
-	struct reactor *reactor;     /* borrowed */
+	const struct guest_mem *mem;   /* borrowed, outlives the transport */
+	struct reactor *reactor;       /* borrowed */
 	struct doorbell_host doorbell; /* attach == NULL: kicks by register exits */
-	int irq_fd; /* borrowed eventfd; -1: none */
+	int irq_fd;                    /* borrowed eventfd; -1: none */
 };
 
 struct virtio_mmio; /* heap: virtio_mmio_new */
@@ -55,11 +55,11 @@ void virtio_mmio_stop(struct virtio_mmio *t, void (*done)(void *ctx), void *ctx)
 
 /* Counters for the run's statistics; any thread, approximate while running. */
 struct virtio_mmio_stats {
-	uint64_t n_kicks;	   /* doorbell wake-ups on the reactor (coalesced) */
-	uint64_t n_notify_exits;   /* QueueNotify writes that exited to user space: 0 with a doorbell host */
+	uint64_t n_kicks;          /* doorbell wake-ups on the reactor (coalesced) */
+	uint64_t n_notify_exits;   /* kicks that exited to user space: 0 with a doorbell host */
 	uint64_t n_register_exits; /* all register accesses */
 	uint64_t n_interrupts;
 	uint64_t n_interrupts_suppressed; /* EVENT_IDX or NO_INTERRUPT */
-	uint64_t n_guest_faults;   /* virtio_dev_fail calls */
+	uint64_t n_guest_faults;          /* virtio_dev_fail calls */
 };
 void virtio_mmio_stats(const struct virtio_mmio *t, struct virtio_mmio_stats *ret);

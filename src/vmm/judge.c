@@ -133,11 +133,19 @@ void judge_init_error(struct judge *j, const uint8_t *text, size_t n)
 	j->init_error[n] = 0;
 }
 
+/* The reason is @first, and below it @rest; a reason longer than its place is cut at the end. */
 static enum outcome set_why(char why[static JUDGE_TEXT_MAX], enum outcome outcome,
 			    const char *first, const char *rest)
 {
-	(void)snprintf(why, JUDGE_TEXT_MAX, "%s%s%s", first, rest && *rest ? "\n" : "",
-		       rest ? rest : "");
+	size_t n = num_min(strlen(first), JUDGE_TEXT_MAX - 1);
+
+	memcpy(why, first, n);
+	if (n && rest && *rest && n < JUDGE_TEXT_MAX - 1)
+		why[n++] = '\n';
+	size_t n_rest = rest ? num_min(strlen(rest), JUDGE_TEXT_MAX - 1 - n) : 0;
+	if (n_rest)
+		memcpy(why + n, rest, n_rest);
+	why[n + n_rest] = 0;
 	return outcome;
 }
 

@@ -287,7 +287,6 @@ static void send_note(struct session *s, const char *fmt, ...)
 
 static void send_notes(struct session *s)
 {
-	frame_decoder_finish(&s->decoder);
 	if (s->decoder.n_dropped_bytes || s->decoder.n_lost)
 		send_note(s,
 			  "frame stream damaged: %" PRIu64 " bytes dropped, %" PRIu64
@@ -355,6 +354,11 @@ static void judge_if_drained(struct session *s)
 
 	if (!s->vm_ended || s->frames_stalled || s->verdict_sent)
 		return;
+	/* Whole frames may sit behind a header that promised more than came; EXIT can be one. */
+	struct frame frame;
+	frame_decoder_finish(&s->decoder);
+	while (frame_decoder_next(&s->decoder, &frame))
+		on_guest_frame(s, &frame);
 	send_notes(s);
 	send_stats(s);
 	judge_decide(&s->judge, s->end, s->end_text, &outcome, why);

@@ -53,6 +53,10 @@ run assert_status 134 run -- "$tool" assert
 said assert_message_is_shown 'this assertion fails on purpose'
 run orphans_are_reaped 0 run -- "$tool" orphans 20
 
+# No virtio-console in the guest: everything comes over COM2.
+run fallback_exit_status 3 run --append initcall_blacklist=virtio_console_init -- sh -c 'echo over com2; exit 3'
+equal fallback_output "$(tr -d '\r' < "$tmp/out")" 'over com2'
+
 mkdir "$tmp/tree"
 echo one > "$tmp/tree/a"
 run include_keeps_the_path 0 run --include "$tmp/tree" --include "$tmp/tree/a:/etc/b" -- cat "$tmp/tree/a" /etc/b

@@ -32,7 +32,7 @@ project() {
 		echo "project('t', 'c')"
 		echo "case = find_program('case.sh')"
 		for name; do
-			echo "test('u/$name', case, args: '$name', suite: 'unit', timeout: 1)"
+			echo "test('base/$name', case, args: '$name', suite: 'unit', timeout: 1)"
 		done
 	} > "$tree/meson.build"
 }
@@ -51,7 +51,7 @@ project fail pass
 quick failed_case_fails_the_run 1 '3 passed, 1 failed, 0 skipped'
 quick failed_case_shows_its_log 1 'the reason'
 project skip skip_case pass
-quick skips_count_one_each_with_their_reason 0 'default: u/skip: no such device here'
+quick skips_count_one_each_with_their_reason 0 'default: base/skip: no such device here'
 last_line_is count_is_the_last_line '3 passed, 0 failed, 2 skipped'
 project crash
 quick crash_is_a_failure 1 '1 passed, 1 failed, 0 skipped'
@@ -72,7 +72,13 @@ echo "executable('broken', 'broken.c')" >> "$tree/meson.build"
 echo 'int main(void) { return missing; }' > "$tree/broken.c"
 quick broken_build_counts_no_test 1 '0 passed, 1 failed, 0 skipped'
 
+project pass skip_case
+expect thread_sanitizer_runs_are_counted 0 '6 passed, 0 failed, 2 skipped' \
+	env -u CI "$tree/tools/run-tests" --only default,tsan
+expect no_lab_leaves_the_lab_out 0 'tsan' env -u CI "$tree/tools/run-tests" --only default,tsan,lab --no-lab
+
 # --- the lab's lines ---
+project pass # the lab runs what this builds
 lab_run() { # LINES: what a fake tests/lab/run does
 	printf '%s\n' '#!/bin/bash' "$@" > "$tree/tests/lab/run"
 	chmod +x "$tree/tests/lab/run"

@@ -104,8 +104,8 @@ static void on_message(struct fake_console *c, const uint8_t *msg, uint32_t len)
 	case VIRTIO_CONSOLE_RESIZE:
 		ASSERT(len == sizeof(h) + sizeof(size));
 		memcpy(size, msg + sizeof(h), sizeof(size));
-		p->rows = size[0];
-		p->cols = size[1];
+		p->cols = size[0];
+		p->rows = size[1];
 		p->n_resizes++;
 		break;
 	case VIRTIO_CONSOLE_PORT_OPEN:

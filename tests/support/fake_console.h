@@ -44,11 +44,11 @@ uint32_t fake_console_input_queue(unsigned port);
 uint32_t fake_console_output_queue(unsigned port);
 
 /* Sets up the driver only: no receive buffers, no DEVICE_READY. */
-void fake_console_start_bare(struct fake_console *c, const struct guest_mem *mem, struct io_region *region,
-			     gpa_t arena, uint64_t features);
+void fake_console_start_bare(struct fake_console *c, const struct guest_mem *mem,
+			     struct io_region *region, gpa_t arena, uint64_t features);
 /* Features as Linux takes them, queues, control receive buffers, DRIVER_OK, DEVICE_READY. */
-void fake_console_start(struct fake_console *c, const struct guest_mem *mem, struct io_region *region,
-			gpa_t arena, uint64_t features);
+void fake_console_start(struct fake_console *c, const struct guest_mem *mem,
+			struct io_region *region, gpa_t arena, uint64_t features);
 void fake_console_control(struct fake_console *c, uint32_t id, uint16_t event, uint16_t value);
 /* Takes control messages: fills ports[], answers PORT_ADD as Linux does (buffers, then PORT_READY). Returns how many. */
 unsigned fake_console_service(struct fake_console *c);

@@ -2,6 +2,7 @@
 #include "arch/arch.h"
 
 #include <errno.h>
+#include <inttypes.h>
 
 #include "arch/x86_64/layout.h"
 #include "base/num.h"
@@ -40,10 +41,10 @@ int arch_initrd_place(uint64_t ram_bytes, uint64_t kernel_end, uint64_t len, gpa
 		}
 	}
 	/* Linux needs room to unpack as well, so the true need is larger; this much is certain. */
-	return error_set_usage(
-	    err, -ENOMEM,
-	    "memory of %llu MiB is too small: the kernel ends at %llu KiB and the initramfs has "
-	    "%llu KiB; give at least %llu MiB",
-	    ram_bytes / MIB, kernel_end / KIB, num_align_up(len, KIB) / KIB,
-	    num_align_up(floor + num_min(len, UINT64_MAX / 2), MIB) / MIB);
+	return error_set_usage(err, -ENOMEM,
+			       "memory of %" PRIu64 " MiB is too small: the kernel ends at %" PRIu64
+			       " KiB and the initramfs has %" PRIu64 " KiB; give at least %" PRIu64
+			       " MiB",
+			       ram_bytes / MIB, kernel_end / KIB, num_align_up(len, KIB) / KIB,
+			       num_align_up(floor + num_min(len, UINT64_MAX / 2), MIB) / MIB);
 }

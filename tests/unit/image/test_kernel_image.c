@@ -517,6 +517,85 @@ static void test_open_damaged_notes_are_passed_over(void **state)
 	assert_int_equal(open_bytes(f, &elf), 0);
 }
 
+/* Appends .rodata (@content), its name table and three section headers. */
+static void add_sections(struct buf *b, const char *content)
+{
+	static const char names[] = "\0.rodata\0.shstrtab";
+	Elf64_Shdr sections[3] = {
+		{ 0 },
+		{ .sh_name = 1,
+		  .sh_type = SHT_PROGBITS,
+		  .sh_offset = b->len,
+		  .sh_size = strlen(content) },
+		{ .sh_name = 9, .sh_type = SHT_STRTAB, .sh_size = sizeof(names) },
+	};
+
+	buf_append_str(b, content);
+	sections[2].sh_offset = b->len;
+	buf_append(b, names, sizeof(names));
+	ehdr_of(b)->e_shoff = b->len;
+	ehdr_of(b)->e_shentsize = sizeof(sections[0]);
+	ehdr_of(b)->e_shnum = 3;
+	ehdr_of(b)->e_shstrndx = 2;
+	buf_append(b, sections, sizeof(sections));
+}
+
+static void test_open_vmlinux_takes_the_release_of_its_banner(void **state)
+{
+	static const struct {
+		const char *rodata;
+		const char *release;
+	} table[] = {
+		{ "junk\nLinux version 6.9.1-mine (me@host) #1", "6.9.1-mine" },
+		{ "Linux version ../x (me@host)", "6.6.6-test" }, /* the build salt */
+		{ "nothing of the kind", "6.6.6-test" },
+		{ "Linux version 6.9.1", "6.9.1" },
+	};
+	struct fixture *f = *state;
+
+	for (size_t i = 0; i < ARRAY_SIZE(table); i++) {
+		CLEANUP(buf_fini) struct buf elf = { 0 };
+		maker_elf(&elf);
+		add_sections(&elf, table[i].rodata);
+		assert_int_equal(open_bytes(f, &elf), 0);
+		assert_string_equal(f->image.release, table[i].release);
+	}
+}
+
+static void test_open_bad_sections_only_lose_the_release(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 6; i++) {
+		CLEANUP(buf_fini) struct buf elf = { 0 };
+		maker_elf(&elf);
+		add_sections(&elf, "Linux version 6.9.1 (x)");
+		Elf64_Ehdr *ehdr = ehdr_of(&elf);
+		Elf64_Shdr *sections = (Elf64_Shdr *)(void *)(elf.data + ehdr->e_shoff);
+		switch (i) {
+		case 0:
+			ehdr->e_shoff = UINT64_MAX - 16;
+			break;
+		case 1:
+			ehdr->e_shnum = 0xffff;
+			break;
+		case 2:
+			ehdr->e_shstrndx = 3;
+			break;
+		case 3:
+			sections[2].sh_size = UINT64_MAX;
+			break;
+		case 4:
+			sections[1].sh_offset = UINT64_MAX;
+			break;
+		default:
+			sections[1].sh_name = UINT32_MAX;
+		}
+		assert_int_equal(open_bytes(f, &elf), 0);
+		assert_string_equal(f->image.release, "6.6.6-test");
+	}
+}
+
 static void test_open_foreign_files_are_named(void **state)
 {
 	static const struct {
@@ -584,6 +663,8 @@ int main(void)
 		T(test_open_bad_elf_is_refused),
 		T(test_open_most_segments_and_touching_ones_are_fine),
 		T(test_open_damaged_notes_are_passed_over),
+		T(test_open_vmlinux_takes_the_release_of_its_banner),
+		T(test_open_bad_sections_only_lose_the_release),
 		T(test_open_foreign_files_are_named),
 		T(test_open_what_is_no_file_is_refused),
 	};

@@ -63,7 +63,7 @@ static void make_tree(struct fixture *f)
 	scratch_need(&f->s, "depmod");
 	make_module(f, "base", "", "");
 	make_module(f, "middle", "base", "");
-	make_module(f, "top", "middle", "softdep=pre: extra gone");
+	make_module(f, "top", "middle", "softdep=pre: extra top gone");
 	make_module(f, "extra", "base", "");
 	scratch_make(&f->s, "lib/modules/9.9/modules.builtin", "kernel/drivers/inside.ko\n", 0644);
 	scratch_make(&f->s, "lib/modules/9.9/modules.order", "", 0644);

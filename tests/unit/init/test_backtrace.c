@@ -181,16 +181,22 @@ static void test_own_crash_text_has_signal_address_and_ip(void **state)
 {
 	char text[1024];
 	ucontext_t context = { 0 };
+	siginfo_t info = { .si_signo = 11, .si_code = SEGV_MAPERR };
 
 	(void)state;
+	info.si_addr = (void *)(uintptr_t)0xbad0;
 	context.uc_mcontext.gregs[REG_RIP] = 0x401234;
 	context.uc_mcontext.gregs[REG_RSP] = 0x7000;
 	context.uc_mcontext.gregs[REG_RBP] = 1; /* nothing to walk */
-	size_t n = own_crash_format(11, (void *)(uintptr_t)0xbad0, &context, text, sizeof(text));
+	size_t n = own_crash_format(&info, &context, text, sizeof(text));
 	text[n] = '\0';
 	assert_string_equal(text,
 			    "\nPANIC: ktstr-init died by SIGSEGV at address 0xbad0\n  0x401234\n");
-	assert_int_equal(own_crash_format(11, NULL, &context, text, 10), 10);
+	assert_int_equal(own_crash_format(&info, &context, text, 10), 10);
+	info.si_code = SI_USER; /* a pid in the address's place */
+	n = own_crash_format(&info, &context, text, sizeof(text));
+	text[n] = '\0';
+	assert_null(strstr(text, "at address"));
 }
 
 int main(void)

@@ -196,13 +196,17 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_send_frame_arrives_whole, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_send_beyond_the_socket_queues_and_arrives_in_order, setup,
-						teardown),
+		cmocka_unit_test_setup_teardown(
+		    test_send_beyond_the_socket_queues_and_arrives_in_order, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_largest_frame_arrives, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_pause_keeps_what_follows_until_resume, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_peer_closed_is_told_once_after_its_last_frame, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_close_from_inside_a_callback_is_the_last_word, setup, teardown),
-		cmocka_unit_test_setup_teardown(test_damaged_bytes_are_dropped_and_counted, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_pause_keeps_what_follows_until_resume, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_peer_closed_is_told_once_after_its_last_frame,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_from_inside_a_callback_is_the_last_word,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_damaged_bytes_are_dropped_and_counted, setup,
+						teardown),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

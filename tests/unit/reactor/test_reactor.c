@@ -79,7 +79,7 @@ static void run_idle(void *arg)
 	getrusage(RUSAGE_THREAD, &before);
 	(void)reactor_run(r);
 	getrusage(RUSAGE_THREAD, &after);
-	if (poll.n_events != 1)
+	if (pthread_join(thread, NULL) || poll.n_events != 1)
 		_exit(101);
 	_exit((int)(after.ru_nvcsw - before.ru_nvcsw));
 }

@@ -392,6 +392,19 @@ static void test_pop_indirect_chain_of_queue_size_is_taken(void **state)
 	assert_int_equal(chain->writable_len, 4 + 5 + 6 + 7 + 8);
 }
 
+static void test_pop_indirect_chain_longer_than_the_queue_is_refused(void **state)
+{
+	struct fixture *f = *state;
+	struct fake_seg segs[SIZE + 1];
+	struct virtq_chain *chain;
+
+	for (uint32_t i = 0; i <= SIZE; i++)
+		segs[i] = (struct fake_seg){ GPA(BUF), 16, false };
+	assert_true(fake_driver_add_indirect(&f->driver, 0, segs, SIZE + 1) >= 0);
+	assert_int_equal(virtq_pop(&f->q, &chain), -EPROTO);
+	assert_string_equal(f->q.why, "chain longer than the queue, or a loop");
+}
+
 static void test_pop_direct_then_indirect_is_one_chain(void **state)
 {
 	struct fixture *f = *state;
@@ -609,6 +622,7 @@ int main(void)
 		Q_TEST(test_configure_bad_queue_is_refused),
 		Q_TEST(test_pop_direct_chain_gives_readable_then_writable),
 		Q_TEST(test_pop_indirect_chain_of_queue_size_is_taken),
+		Q_TEST(test_pop_indirect_chain_longer_than_the_queue_is_refused),
 		Q_TEST(test_pop_direct_then_indirect_is_one_chain),
 		Q_TEST(test_pop_buffer_across_ranges_is_two_slices),
 		Q_TEST(test_popped_chain_ignores_later_changes_of_its_descriptors),
