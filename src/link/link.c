@@ -63,7 +63,7 @@ static void on_reap(struct reactor_deferred *d)
 
 static void break_off(struct link *l, int err)
 {
-	if (l->broken)
+	if (l->broken || l->closing)
 		return;
 	l->broken = true;
 	l->queue.len = l->queue_begin = 0;
