@@ -7,7 +7,7 @@
 
 #include "base/assert.h"
 
-static NORETURN void out_of_memory(void)
+NORETURN void die_out_of_memory(void)
 {
 	fputs("ktstr: out of memory\n", stderr);
 	abort();
@@ -18,7 +18,7 @@ void *xmalloc(size_t n)
 	void *p = malloc(n ? n : 1);
 
 	if (!p)
-		out_of_memory();
+		die_out_of_memory();
 	return p;
 }
 
@@ -27,7 +27,7 @@ void *xcalloc(size_t n, size_t size)
 	void *p = calloc(n ? n : 1, size ? size : 1);
 
 	if (!p)
-		out_of_memory();
+		die_out_of_memory();
 	return p;
 }
 
@@ -35,7 +35,7 @@ void *xreallocarray(void *p, size_t n, size_t size)
 {
 	p = reallocarray(p, n ? n : 1, size ? size : 1);
 	if (!p)
-		out_of_memory();
+		die_out_of_memory();
 	return p;
 }
 
@@ -44,7 +44,7 @@ char *xstrdup(const char *s)
 	char *p = strdup(s);
 
 	if (!p)
-		out_of_memory();
+		die_out_of_memory();
 	return p;
 }
 
@@ -57,7 +57,7 @@ char *xasprintf(const char *fmt, ...)
 	int n = vasprintf(&s, fmt, ap);
 	va_end(ap);
 	if (n < 0)
-		out_of_memory();
+		die_out_of_memory();
 	return s;
 }
 
@@ -97,7 +97,7 @@ uint8_t *buf_reserve(struct buf *b, size_t n)
 	size_t need;
 
 	if (__builtin_add_overflow(b->len, n, &need))
-		out_of_memory();
+		die_out_of_memory();
 	if (need > b->cap) {
 		size_t cap = b->cap ? b->cap : 64;
 		while (cap < need)

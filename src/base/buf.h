@@ -22,6 +22,7 @@ const char *buf_str(struct buf *b);
 void buf_consume(struct buf *b, size_t n);
 
 /* malloc family that ends the process when there is no memory: for set-up paths only. */
+NORETURN void die_out_of_memory(void);
 void *xmalloc(size_t n);
 void *xcalloc(size_t n, size_t size);
 void *xreallocarray(void *p, size_t n, size_t size);

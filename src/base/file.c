@@ -10,21 +10,30 @@
 
 #include "base/fd.h"
 
+static int make_dir(const char *path, unsigned mode, struct error *err)
+{
+	struct stat st;
+
+	if (mkdir(path, mode) == 0)
+		return 0;
+	if (errno == EEXIST && stat(path, &st) == 0)
+		errno = S_ISDIR(st.st_mode) ? 0 : ENOTDIR;
+	return errno ? error_set(err, errno, "cannot make folder '%s'", path) : 0;
+}
+
 int file_make_dirs(const char *path, unsigned mode, struct error *err)
 {
 	CLEANUP(freep) char *copy = xstrdup(path);
 
-	for (char *p = copy + 1; *p; p++) {
-		if (*p != '/')
+	for (char *p = copy; *p; p++) {
+		if (*p != '/' || p == copy)
 			continue;
 		*p = 0;
-		if (mkdir(copy, mode) < 0 && errno != EEXIST)
-			return error_set(err, errno, "cannot make folder '%s'", copy);
+		if (make_dir(copy, mode, err) < 0)
+			return err->code;
 		*p = '/';
 	}
-	if (mkdir(copy, mode) < 0 && errno != EEXIST)
-		return error_set(err, errno, "cannot make folder '%s'", copy);
-	return 0;
+	return make_dir(copy, mode, err);
 }
 
 int file_read(const char *path, size_t max, struct buf *ret, struct error *err)
@@ -56,7 +65,10 @@ int file_read_line(const char *path, char *ret, size_t n)
 
 	if (fd < 0)
 		return -errno;
-	ssize_t got = read(fd, ret, n - 1);
+	ssize_t got;
+	do
+		got = read(fd, ret, n - 1);
+	while (got < 0 && errno == EINTR);
 	if (got < 0)
 		return -errno;
 	ret[got] = 0;
@@ -96,16 +108,17 @@ void file_new_fini(struct file_new *f)
 
 int file_cache_dir(char **ret, struct error *err)
 {
-	const char *xdg =
-	    getenv("XDG_CACHE_HOME");      /* NOLINT(concurrency-mt-unsafe): set-up, one thread */
-	const char *home = getenv("HOME"); /* NOLINT(concurrency-mt-unsafe) */
+	/* NOLINTBEGIN(concurrency-mt-unsafe): set-up, one thread */
+	const char *xdg = getenv("XDG_CACHE_HOME");
+	const char *home = getenv("HOME");
+	/* NOLINTEND(concurrency-mt-unsafe) */
 
 	if (xdg && *xdg == '/')
 		*ret = xasprintf("%s/ktstr", xdg);
 	else if (home && *home == '/')
 		*ret = xasprintf("%s/.cache/ktstr", home);
 	else
-		return error_set_text(
+		return error_set_usage(
 		    err, -ENOENT,
 		    "no place for the cache: set HOME or XDG_CACHE_HOME to an absolute path");
 	return 0;

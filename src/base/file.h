@@ -26,5 +26,5 @@ MUST_CHECK int file_new_open(struct file_new *f, const char *path, struct error 
 MUST_CHECK int file_new_commit(struct file_new *f, unsigned mode, struct error *err);
 void file_new_fini(struct file_new *f);
 
-/* $XDG_CACHE_HOME/ktstr, else $HOME/.cache/ktstr; -ENOENT where neither is set. Caller frees @ret. */
+/* $XDG_CACHE_HOME/ktstr, else $HOME/.cache/ktstr; -ENOENT (class usage) where neither is set. Caller frees @ret. */
 MUST_CHECK int file_cache_dir(char **ret, struct error *err);

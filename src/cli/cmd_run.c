@@ -34,11 +34,11 @@
 #include "vmm/vm_process.h"
 
 enum {
-	BOOT_TIMEOUT_S =
-	    120, /* and 2 s per CPU: a large VM on a loaded host is slow to start, not stuck */
+	/* And 2 s per CPU: a large VM on a loaded host is slow to start, not stuck. */
+	BOOT_TIMEOUT_S = 120,
 	BOOT_TIMEOUT_PER_CPU_S = 2,
-	KERNEL_OVERHEAD_MIB =
-	    48, /* page structs, slabs, percpu: measured with stock kernels, plus 1 MiB per CPU */
+	/* Page structs, slabs, percpu: measured with stock kernels; plus 1 MiB per CPU. */
+	KERNEL_OVERHEAD_MIB = 48,
 };
 #define SINK_FILE_LIMIT (64 * MIB)
 
@@ -87,7 +87,8 @@ static int open_initrd(struct run *run, struct error *err)
 {
 	struct stat st;
 
-	run->initramfs.base_fd = open(run->options.initrd, O_RDONLY | O_CLOEXEC);
+	/* O_NONBLOCK: a FIFO is refused below, not waited for. */
+	run->initramfs.base_fd = open(run->options.initrd, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (run->initramfs.base_fd < 0) {
 		(void)error_set(err, errno, "--initrd: cannot open '%s'", run->options.initrd);
 		return error_classify(err, ERROR_USAGE);
@@ -195,6 +196,8 @@ static int open_sinks(struct run *run, struct error *err)
 	struct run_result *res = &run->result;
 	const char *tmp = getenv("TMPDIR");
 
+	if (run->options.json && report_check_path(run->options.json, err) < 0)
+		return error_prefix(err, "--json");
 	if (run->options.dmesg &&
 	    sink_open(&res->dmesg, run->options.dmesg, SINK_FILE_LIMIT, err) < 0)
 		return error_prefix(err, "--dmesg");
@@ -341,12 +344,15 @@ static int finish(struct run *run, struct error *err)
 	};
 	int ret = 0;
 
+	report_note_losses(res);
 	report_outcome(&report);
 	report.end_ns = clock_now_ns();
 	if (run->options.timeline)
 		report_timeline(&report);
 	if (run->options.json)
 		ret = report_json(&report, run->options.json, err);
+	if (ret < 0)
+		(void)error_prefix(err, "--json");
 	if (ret == 0 && run->keep_dir) {
 		CLEANUP(freep) char *path = xasprintf("%s/result.json", run->keep_dir);
 		ret = report_json(&report, path, err);

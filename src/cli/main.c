@@ -6,8 +6,10 @@
  *	cmd_kernel.c	the kernel cache
  *	cmd_doctor.c	what this host can do
  */
+#include <fcntl.h>
 #include <stdio.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/clock.h"
 #include "base/log.h"
@@ -36,14 +38,32 @@ static int usage(FILE *to, int status)
 
 int command_fail(const struct error *err)
 {
-	fprintf(stderr, "ktstr: %s\n", err->text);
+	char text[ERROR_TEXT_MAX];
+	size_t n = 0;
+
+	/* One line, whatever a file's name holds. */
+	for (; err->text[n]; n++)
+		text[n] =
+		    (unsigned char)err->text[n] < ' ' || err->text[n] == 0x7f ? '?' : err->text[n];
+	text[n] = 0;
+	fprintf(stderr, "ktstr: %s\n", text);
 	return exit_code_of_error(err);
+}
+
+/* Without this a socket or file of ours would become descriptor 1, and take what is meant for the user. */
+static void hold_standard_streams(void)
+{
+	for (int fd = 0; fd <= STDERR_FILENO; fd++)
+		if (fcntl(fd, F_GETFD) < 0)
+			(void)open("/dev/null",
+				   O_RDWR); /* takes the lowest free number: this one */
 }
 
 int main(int argc, char **argv)
 {
 	const struct command_context ctx = { .start_ns = clock_now_ns() };
 
+	hold_standard_streams();
 	log_init();
 	if (argc < 2)
 		return usage(stderr, EXIT_CODE_USAGE);

@@ -1,11 +1,13 @@
 #include "cli/report.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/clock.h"
@@ -41,6 +43,27 @@ static void print_tail(const char *title, const struct sink *s)
 		tail[strlen(tail) - 1] == '\n' ? "" : "\n");
 }
 
+static void note_loss(struct run_result *res, const struct sink *s)
+{
+	char why[64] = "the file has reached its limit";
+
+	if (s->fd < 0 || !s->n_dropped)
+		return;
+	const char *text = s->write_error ? strerror_r(-s->write_error, why, sizeof(why)) : why;
+	CLEANUP(freep)
+	char *note = xasprintf("'%s' lacks %" PRIu64 " bytes: %s", s->path, s->n_dropped, text);
+	run_result_add_note(res, note, strlen(note));
+}
+
+void report_note_losses(struct run_result *res)
+{
+	const struct sink *const sinks[] = { &res->console, &res->com2, &res->tty, &res->dmesg,
+					     &res->frames };
+
+	for (size_t i = 0; i < ARRAY_SIZE(sinks); i++)
+		note_loss(res, sinks[i]);
+}
+
 void report_outcome(const struct report *r)
 {
 	const struct run_result *res = r->result;
@@ -60,6 +83,8 @@ void report_outcome(const struct report *r)
 	}
 	if (res->signal)
 		fprintf(stderr, "ktstr: interrupted by SIG%s\n", sigabbrev_np(res->signal));
+	else if (res->outcome.is_usage) /* as any other error of that class */
+		fprintf(stderr, "ktstr: %.*s\n", (int)res->why.len, (const char *)res->why.data);
 	else
 		fprintf(stderr, "ktstr: %s: %.*s\n", outcome_name(res->outcome.outcome),
 			(int)res->why.len, res->why.data ? (const char *)res->why.data : "");
@@ -166,12 +191,12 @@ static json_t *json_document(const struct report *r)
 	char topology[TOPOLOGY_TEXT_MAX];
 
 	topology_format(&r->options->topology, topology);
-	json_t *doc =
-	    json_pack("{s:i, s:s, s:s, s:i, s:s, s:s, s:s, s:I}", "version", 1, "outcome",
-		      res->signal ? "INTERRUPTED" : outcome_name(o->outcome), "last_phase",
-		      frame_phase_name(o->last_phase), "exit_status", r->exit_code, "kernel",
-		      r->kernel, "release", r->release, "topology", topology, "memory_mib",
-		      (json_int_t)r->options->memory_mib);
+	json_t *doc = json_pack("{s:i, s:s, s:s, s:i, s:o, s:o, s:s, s:I}", "version", 1, "outcome",
+				res->signal ? "INTERRUPTED" : outcome_name(o->outcome),
+				"last_phase", frame_phase_name(o->last_phase), "exit_status",
+				r->exit_code, "kernel", json_text(r->kernel, strlen(r->kernel)),
+				"release", json_text(r->release, strlen(r->release)), "topology",
+				topology, "memory_mib", (json_int_t)r->options->memory_mib);
 	if (!doc)
 		return NULL;
 	json_object_set_new(doc, "why", json_text((const char *)res->why.data, res->why.len));
@@ -184,25 +209,72 @@ static json_t *json_document(const struct report *r)
 	return doc;
 }
 
-static int write_document(const char *path, const char *text, struct error *err)
+static bool is_stdout(const char *path)
+{
+	return strcmp(path, "-") == 0;
+}
+
+/* A pipe or a device: written in place, where a file is replaced as a whole. */
+static bool is_special(const char *path)
+{
+	struct stat st;
+
+	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
+}
+
+static int replace_file(const char *path, const char *text, struct error *err)
 {
 	struct file_new file = FILE_NEW_INIT;
+	int res = file_new_open(&file, path, err);
+
+	if (res == 0) {
+		res = fd_write_all(file.fd, text, strlen(text));
+		res = res < 0 ? error_set(err, res, "cannot write '%s'", path)
+			      : file_new_commit(&file, 0644, err);
+	}
+	file_new_fini(&file);
+	return res;
+}
+
+static int write_special(const char *path, const char *text, struct error *err)
+{
+	CLEANUP(fd_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
+
+	if (fd < 0)
+		return error_set(err, errno, "cannot open '%s'", path);
+	int res = fd_write_all(fd, text, strlen(text));
+	return res < 0 ? error_set(err, res, "cannot write '%s'", path) : 0;
+}
+
+static int write_document(const char *path, const char *text, struct error *err)
+{
 	int res;
 
-	if (strcmp(path, "-") == 0) {
+	if (is_stdout(path)) {
 		res = fd_write_all(STDOUT_FILENO, text, strlen(text));
 		return res < 0 ? error_set(err, res, "cannot write the JSON document") : 0;
 	}
-	if (file_new_open(&file, path, err) == 0) {
-		res = fd_write_all(file.fd, text, strlen(text));
-		if (res < 0)
-			(void)error_set(err, res, "cannot write '%s'", path);
-		else
-			res = file_new_commit(&file, 0644, err);
+	res = is_special(path) ? write_special(path, text, err) : replace_file(path, text, err);
+	return res < 0 ? error_classify(err, ERROR_USAGE) : 0;
+}
+
+int report_check_path(const char *path, struct error *err)
+{
+	struct file_new probe = FILE_NEW_INIT;
+	struct stat st;
+	int res = 0;
+
+	if (is_stdout(path))
+		return 0;
+	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+		res = error_set(err, -EISDIR, "cannot write '%s'", path);
+	} else if (is_special(path)) {
+		if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
+			res = error_set(err, errno, "cannot write '%s'", path);
 	} else {
-		res = err->code;
+		res = file_new_open(&probe, path, err); /* what replace_file will do */
 	}
-	file_new_fini(&file);
+	file_new_fini(&probe);
 	return res < 0 ? error_classify(err, ERROR_USAGE) : 0;
 }
 

@@ -109,6 +109,7 @@ static int parse_relay(struct run_options *o, const char *arg, struct error *err
 		    err, -EINVAL,
 		    "--relay: '%s' is not GUEST[:HOST] with an absolute socket path in the guest",
 		    arg);
+	freep(&o->relay_guest);
 	o->relay_guest = xasprintf("%.*s", (int)n, arg);
 	o->relay_host = colon ? colon + 1 : NULL;
 	return 0;
@@ -173,6 +174,16 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
 }
 
+/* optind has not moved yet within a cluster of short options; optopt then names the letter. */
+static int unknown_option(char **argv, struct error *err)
+{
+	char letter[] = { '-', (char)optopt, 0 };
+	bool is_short = optopt > 0 && optopt < OPT_APPEND;
+
+	return error_set_usage(err, -EINVAL, "unknown option '%s'; see `ktstr %s --help`",
+			       is_short ? letter : argv[optind - 1], argv[0]);
+}
+
 static int check(struct run_options *o, struct error *err)
 {
 	if (o->memory_mib % 2)
@@ -203,9 +214,7 @@ int run_options_parse(int argc, char **argv, bool interactive, struct run_option
 			return error_set_usage(err, -EINVAL, "option '%s' needs a value",
 					       argv[optind - 1]);
 		if (id == '?')
-			return error_set_usage(err, -EINVAL,
-					       "unknown option '%s'; see `ktstr %s --help`",
-					       argv[optind - 1], argv[0]);
+			return unknown_option(argv, err);
 		if (parse_one(ret, id, optarg, err) < 0)
 			return err->code;
 	}

@@ -21,9 +21,11 @@
 enum {
 	STOP_GRACE_S = 2,
 	OVERDUE_GRACE_S = 10,
-	ESCAPE_KEY = 0x1d /* Ctrl-] */,
+	ESCAPE_KEY = 0x1d, /* Ctrl-] */
 	INPUT_CHUNK = 4096,
-	COM2_LINE_MAX = 4096
+	COM2_LINE_MAX = 4096,
+	/* What is kept of crash texts: the guest decides how many it sends. */
+	CRASH_MAX = 64 * 1024,
 };
 
 struct runner {
@@ -32,8 +34,10 @@ struct runner {
 	struct run_result *result;
 	struct reactor *reactor;
 	struct link *link;
-	int signal_fd;
+	int signal_fd; /* what ends the run; also interrupts a blocked write */
+	int resize_fd; /* SIGWINCH: interrupts nothing */
 	struct reactor_op signals;
+	struct reactor_op resize;
 	struct reactor_op input;
 	struct reactor_op overdue;
 	struct reactor_op kill_timer;
@@ -41,8 +45,7 @@ struct runner {
 	bool input_ended;
 	bool has_guest_frames;
 	struct buf com2_line;
-	uint64_t
-	    guest_offset_ns; /* smallest arrival - guest time seen: maps the guest's clock to ours */
+	uint64_t guest_offset_ns; /* smallest arrival - guest time seen: maps its clock to ours */
 };
 
 /* Results */
@@ -255,7 +258,8 @@ static void on_frame(void *ctx, const struct frame *f)
 		on_com2(r, f);
 		break;
 	case FRAME_CRASH:
-		buf_append(&res->crash, f->payload, f->header.length);
+		buf_append(&res->crash, f->payload,
+			   num_min(f->header.length, CRASH_MAX - res->crash.len));
 		break;
 	case FRAME_VM_NOTE:
 		run_result_add_note(res, (const char *)f->payload, f->header.length);
@@ -299,7 +303,7 @@ static void on_closed(void *ctx, int err)
 
 /* Input */
 
-static void on_window_size(struct runner *r)
+static void send_window_size(struct runner *r)
 {
 	struct winsize ws;
 
@@ -376,28 +380,36 @@ static void on_signal(struct reactor_op *op, int res, bool more)
 	struct signalfd_siginfo info;
 
 	while (res > 0 && read(r->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info)) {
-		if (info.ssi_signo == SIGWINCH) {
-			on_window_size(r);
-		} else {
-			r->result->signal = (int)info.ssi_signo;
-			stop_vm(r);
-		}
+		r->result->signal = (int)info.ssi_signo;
+		stop_vm(r);
 	}
+}
+
+static void on_resize(struct reactor_op *op, int res, bool more)
+{
+	struct runner *r = container_of(op, struct runner, resize);
+	struct signalfd_siginfo info;
+
+	while (res > 0 && read(r->resize_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		send_window_size(r);
 }
 
 static int open_signals(struct runner *r, sigset_t *old, struct error *err)
 {
-	sigset_t set;
+	sigset_t ends, resize;
 
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGHUP);
-	(void)sigaddset(&set, SIGWINCH);
-	(void)sigprocmask(SIG_BLOCK, &set, old);
+	(void)sigemptyset(&ends);
+	(void)sigaddset(&ends, SIGINT);
+	(void)sigaddset(&ends, SIGTERM);
+	(void)sigaddset(&ends, SIGHUP);
+	(void)sigemptyset(&resize);
+	(void)sigaddset(&resize, SIGWINCH);
+	(void)sigprocmask(SIG_BLOCK, &ends, old);
+	(void)sigprocmask(SIG_BLOCK, &resize, NULL);
 	(void)signal(SIGPIPE, SIG_IGN); /* EPIPE instead: the VM must be stopped first */
-	r->signal_fd = signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK);
-	return r->signal_fd < 0 ? error_set(err, errno, "signalfd") : 0;
+	r->signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+	r->resize_fd = signalfd(-1, &resize, SFD_CLOEXEC | SFD_NONBLOCK);
+	return r->signal_fd < 0 || r->resize_fd < 0 ? error_set(err, errno, "signalfd") : 0;
 }
 
 /* The whole */
@@ -421,12 +433,12 @@ static void take_down(struct runner *r)
 {
 	r->link = link_close(r->link);
 	cancel(r, &r->signals);
+	cancel(r, &r->resize);
 	cancel(r, &r->input);
 	cancel(r, &r->overdue);
 	cancel(r, &r->kill_timer);
 	reactor_turn(r->reactor, 0); /* the link's memory */
 	r->reactor = reactor_free(r->reactor);
-	fd_closep(&r->signal_fd);
 	buf_fini(&r->com2_line);
 }
 
@@ -440,6 +452,7 @@ static int set_up(struct runner *r, sigset_t *old, struct error *err)
 		return err->code;
 	r->process->link_fd = -1;
 	reactor_poll(r->reactor, &r->signals, r->signal_fd, POLLIN, on_signal);
+	reactor_poll(r->reactor, &r->resize, r->resize_fd, POLLIN, on_resize);
 	if (c->deadline_ns != UINT64_MAX)
 		reactor_timer(r->reactor, &r->overdue, c->deadline_ns + OVERDUE_GRACE_S * NS_PER_S,
 			      on_overdue);
@@ -451,9 +464,11 @@ static int set_up(struct runner *r, sigset_t *old, struct error *err)
 int runner_run(const struct runner_config *config, struct vm_process *process,
 	       struct run_result *result, struct error *err)
 {
-	struct runner r = {
-		.config = config, .process = process, .result = result, .signal_fd = -1
-	};
+	struct runner r = { .config = config,
+			    .process = process,
+			    .result = result,
+			    .signal_fd = -1,
+			    .resize_fd = -1 };
 	sigset_t old;
 
 	int res = set_up(&r, &old, err);
@@ -464,6 +479,8 @@ int runner_run(const struct runner_config *config, struct vm_process *process,
 	move_guest_phases(&r);
 	if (r.reactor)
 		take_down(&r);
+	fd_closep(&r.signal_fd);
+	fd_closep(&r.resize_fd);
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	return res;
 }

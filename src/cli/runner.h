@@ -40,8 +40,7 @@ struct run_result {
 	struct buf crash; /* FRAME_CRASH texts */
 	struct sink console, com2, tty, dmesg, frames;
 	uint64_t n_frames[256]; /* by type */
-	uint64_t
-	    result_bytes; /* payload bytes of the test's own frames: types below FRAME_STDOUT but EXIT */
+	uint64_t result_bytes;  /* payload of the test's own frames: below FRAME_STDOUT, not EXIT */
 };
 
 void run_result_init(struct run_result *r);

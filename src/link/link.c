@@ -11,7 +11,10 @@
 #include "base/buf.h"
 #include "base/fd.h"
 
-enum { RECEIVE_CHUNK = 64 * 1024 };
+enum {
+	RECEIVE_CHUNK = 64 * 1024,
+	CHUNKS_PER_TURN = 16, /* then timers, signals and the rest of the reactor have their turn */
+};
 
 struct link {
 	struct reactor *reactor;
@@ -19,9 +22,9 @@ struct link {
 	void *ctx;
 	int fd;
 	struct reactor_op poll;
-	struct reactor_deferred retry; /* goes on receiving after link_resume */
 	struct reactor_deferred
-	    reap; /* frees a closed link when no callback of it is on the stack */
+	    retry; /* goes on receiving: after link_resume, or in the next turn */
+	struct reactor_deferred reap; /* frees a closed link when no callback of it is running */
 	struct frame_decoder decoder;
 	uint8_t *storage;
 	uint8_t chunk[RECEIVE_CHUNK]; /* received, not yet fed: what a paused owner left */
@@ -60,7 +63,7 @@ static void on_reap(struct reactor_deferred *d)
 
 static void break_off(struct link *l, int err)
 {
-	if (l->broken)
+	if (l->broken || l->closing)
 		return;
 	l->broken = true;
 	l->queue.len = l->queue_begin = 0;
@@ -128,7 +131,11 @@ static bool refill(struct link *l)
 static void receive(struct link *l)
 {
 	deliver(l);
-	while (!l->paused && !l->closing && !l->broken) {
+	for (int n = 0; !l->paused && !l->closing && !l->broken; n++) {
+		if (n == CHUNKS_PER_TURN) {
+			reactor_defer(l->reactor, &l->retry);
+			return;
+		}
 		if (l->chunk_begin == l->chunk_end && !refill(l))
 			return;
 		l->chunk_begin += frame_decoder_feed(&l->decoder, l->chunk + l->chunk_begin,
@@ -154,10 +161,11 @@ static void on_poll(struct reactor_op *op, int res, bool more)
 		if (res < 0) {
 			break_off(l, res);
 		} else {
-			if (res & POLLOUT)
-				flush(l);
+			/* Receiving first: what a peer said before it went is heard before a send to it fails. */
 			if (res & (POLLIN | POLLHUP | POLLERR))
 				guarded_receive(l);
+			if (res & POLLOUT && !l->closing && !l->broken)
+				flush(l);
 		}
 	}
 	if (!more && l->closing)

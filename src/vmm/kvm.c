@@ -41,8 +41,11 @@ int kvm_open(struct error *err)
 		if (version == KVM_API_VERSION)
 			return fd;
 		(void)close(fd);
-		(void)error_set_text(err, -ENOTSUP, "/dev/kvm: API version %d, need %d", version,
-				     KVM_API_VERSION);
+		if (version < 0)
+			(void)error_set(err, version, "/dev/kvm is not KVM: KVM_GET_API_VERSION");
+		else
+			(void)error_set_text(err, -ENOTSUP, "/dev/kvm: API version %d, need %d",
+					     version, KVM_API_VERSION);
 	} else if (errno == ENOENT || errno == ENXIO || errno == ENODEV) {
 		(void)error_set_text(
 		    err, -ENODEV,

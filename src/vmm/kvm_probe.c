@@ -317,7 +317,7 @@ static int probe_decisive(char *why, size_t n, struct error *err)
 {
 	enum {
 		DECISIVE = 2
-	}; /* int3 and popcnt: every kernel executes both before it has a console */
+	}; /* int3, popcnt: every kernel executes both before it has a console */
 	struct kvm_probe p = { 0 };
 	struct machine m;
 	int res = machine_init(&m, err);
@@ -337,7 +337,11 @@ int kvm_probe_check_linux(const char *cache_dir, struct error *err)
 	CLEANUP(freep) char *path = xasprintf("%s/kvm-probe", cache_dir);
 	char boot_id[64] = "";
 	char why[256];
+	int fd = kvm_open(err); /* what was found out before says nothing about access now */
 
+	if (fd < 0)
+		return fd;
+	(void)fd_close(fd);
 	bool has_id =
 	    file_read_line("/proc/sys/kernel/random/boot_id", boot_id, sizeof(boot_id)) == 0;
 	if (!has_id || !read_cached(path, boot_id, why, sizeof(why))) {

@@ -23,9 +23,14 @@ struct relay {
 	size_t begin, end;
 	bool guest_stalled; /* the guest's output waits for the client */
 	bool client_done;   /* end of file: nothing more comes from this client */
+	bool client_gone;   /* and it reads nothing more either */
 	bool stopped;
 };
 
+/*
+ * A client's end of file is half an end: it may still wait for the guest's answer. It is let go when it hung up and all
+ * that it sent has reached the guest.
+ */
 static void accept_next(struct relay *r);
 
 /* Drops the client; the next one is accepted when the poll has let go of the descriptor. */
@@ -48,7 +53,8 @@ static void pump_to_guest(struct relay *r)
 				return;
 			if (n <= 0) {
 				r->client_done = true;
-				hang_up(r);
+				if (n < 0 || r->client_gone)
+					hang_up(r);
 				return;
 			}
 			r->begin = 0;
@@ -68,7 +74,7 @@ static void on_client(struct reactor_op *op, int res, bool more)
 
 	if (!more) {
 		r->client_fd = fd_close(r->client_fd);
-		r->client_done = false;
+		r->client_done = r->client_gone = false;
 		r->begin = r->end = 0;
 		if (!r->stopped)
 			accept_next(r);
@@ -80,6 +86,8 @@ static void on_client(struct reactor_op *op, int res, bool more)
 		r->guest_stalled = false;
 		virtio_console_resume(r->console, CONSOLE_PORT_RELAY);
 	}
+	if (res & (POLLHUP | POLLERR))
+		r->client_gone = true;
 	if (res & (POLLIN | POLLHUP | POLLERR))
 		pump_to_guest(r);
 }

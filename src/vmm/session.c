@@ -24,8 +24,8 @@ enum {
 	UNSTOPPABLE_QUEUE_MAX = 1024 * 1024,
 	TTY_INPUT_MAX = 64 * 1024,
 	TO_GUEST_MAX = 256 * 1024,
-	PANIC_GRACE_S =
-	    3, /* a panicked guest has panic=-1 and resets itself; one that does not is ended */
+	/* A panicked guest has panic=-1 and resets itself; one that does not is ended. */
+	PANIC_GRACE_S = 3,
 };
 
 enum { TIMER_DEADLINE, TIMER_BOOT, TIMER_PANIC, N_TIMERS };
@@ -379,6 +379,10 @@ static void on_vm_end(void *ctx, enum vm_end end, const char *text)
 	s->vm_ended = true;
 	for (size_t i = 0; i < N_TIMERS; i++)
 		cancel_limit(s, i);
+	/* What was meant for the guest is of no use now, and must not hide that the runner goes. */
+	buf_consume(&s->to_guest, s->to_guest.len);
+	buf_consume(&s->tty_input, s->tty_input.len);
+	resume_link(s);
 	judge_if_drained(s);
 }
 
@@ -398,7 +402,7 @@ static void on_link_frame(void *ctx, const struct frame *f)
 {
 	struct session *s = ctx;
 
-	if (!s->vm)
+	if (!s->vm || s->vm_ended)
 		return;
 	switch (f->header.type) {
 	case FRAME_VM_STOP:

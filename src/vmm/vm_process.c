@@ -1,6 +1,7 @@
 #include "vmm/vm_process.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
@@ -22,6 +23,22 @@ static void ignore_terminal_signals(void)
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
+/*
+ * Standard input and output are the runner's: whoever waits for their end must not have to wait for the teardown here,
+ * which comes after the runner's exit. The error stream stays, for failed assertions.
+ */
+static void leave_standard_streams(void)
+{
+	int null = open("/dev/null", O_RDWR | O_CLOEXEC);
+
+	if (null < 0)
+		return; /* a matter of milliseconds only */
+	(void)dup2(null, STDIN_FILENO);
+	(void)dup2(null, STDOUT_FILENO);
+	if (null > STDERR_FILENO)
+		(void)close(null);
+}
+
 static NORETURN void child_main(struct session_config *config, pid_t runner)
 {
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
@@ -29,6 +46,7 @@ static NORETURN void child_main(struct session_config *config, pid_t runner)
 		_exit(0); /* it died before the line above */
 	(void)prctl(PR_SET_NAME, "ktstr-vm");
 	ignore_terminal_signals();
+	leave_standard_streams();
 	int res = session_run(config);
 	/* exit(), not _exit(): sanitizers report leaks at exit. stdio was empty at the fork. */
 	exit(res < 0 ? 1 : 0);

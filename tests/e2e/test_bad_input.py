@@ -1,0 +1,367 @@
+#!/usr/bin/python3
+"""Bad input, as a user meets it: each is one line that names the file or number and what to do, an exit status of its
+class (64 usage, 115 our or the host's fault, 116 this host cannot), nothing left behind, and no wait.
+
+Needs no KVM: --force passes over the question whether this host's can run Linux, and all of these end before a VM.
+"""
+import os
+import socket
+import subprocess
+
+import e2e
+from e2e import need, need_error
+
+USAGE, INFRA, SKIP = 64, 115, 116
+
+
+def refused(box, args, *texts, status=USAGE, **more):
+    result = box.run('run', *args, **more)
+    need_error(result, status, *texts)
+    box.need_clean()
+    return result
+
+
+def linux(box, *args):
+    """Arguments of a run of a synthetic Linux; every case here must be refused before it boots."""
+    return ['--force', '--timeout', '5', '--kernel', box.file('vmlinux', e2e.elf())] + list(args)
+
+
+
+
+# Kernels.
+
+def test_kernel_missing(box):
+    refused(box, ['--kernel', '/nowhere/bzImage', '--', 'true'], '/nowhere/bzImage', 'No such file')
+
+
+def test_kernel_name_that_is_not_in_the_cache(box):
+    refused(box, ['--kernel', '9.99-none', '--', 'true'], '9.99-none', 'ktstr kernel')
+
+
+def test_kernel_bzimage_truncated(box):
+    image = e2e.bzimage()
+    path = box.file('bzImage', image[:len(image) // 2])
+    refused(box, ['--kernel', path, '--', 'true'], path, 'truncated', str(len(image) // 2))
+
+
+def test_kernel_bzimage_truncated_in_its_header(box):
+    path = box.file('bzImage', e2e.bzimage()[:0x210])
+    refused(box, ['--kernel', path, '--', 'true'], path, 'truncated')
+
+
+def test_kernel_bzimage_damaged_payload_leaves_no_cache_entry(box):
+    import gzip
+    payload = bytearray(gzip.compress(e2e.elf(code=os.urandom(60000))))
+    payload[len(payload) // 2] ^= 0xff
+    path = box.file('bzImage', e2e.bzimage(bytes(payload)))
+    refused(box, ['--force', '--kernel', path, '--', 'true'], path)
+    folder = box.file('cache/ktstr/vmlinux')
+    kept = [n for _d, _s, names in os.walk(folder) for n in names if n != 'lock']
+    need(not kept, 'kept in the cache: {}'.format(kept))
+
+
+def test_kernel_elf_truncated(box):
+    path = box.file('vmlinux', e2e.elf()[:30000])
+    refused(box, ['--kernel', path, '--', 'true'], path, 'truncated', '30000')
+
+
+def test_kernel_arm64_image(box):
+    path = box.file('Image', (b'MZ' + bytes(0x36) + b'ARM\x64').ljust(4096, b'\0'))
+    refused(box, ['--kernel', path, '--', 'true'], path, 'aarch64')
+
+
+def test_kernel_elf_of_other_machines(box):
+    for machine, elf_class, name in ((3, 1, 'i386'), (183, 2, 'aarch64')):
+        path = box.file('vmlinux', e2e.elf(machine, elf_class))
+        refused(box, ['--kernel', path, '--', 'true'], path, name)
+
+
+def test_kernel_that_is_no_kernel(box):
+    path = box.file('text', 'just a text\n' * 100)
+    refused(box, ['--kernel', path, '--', 'true'], path, 'not a kernel')
+
+
+def test_kernel_empty(box):
+    path = box.file('empty', b'')
+    refused(box, ['--kernel', path, '--', 'true'], path, 'empty')
+
+
+def test_kernel_directory(box):
+    refused(box, ['--kernel', box.file('tmp'), '--', 'true'], box.file('tmp'), 'directory')
+
+
+def test_kernel_fifo_does_not_block(box):
+    os.mkfifo(box.file('fifo'))
+    refused(box, ['--kernel', box.file('fifo'), '--', 'true'], box.file('fifo'), 'FIFO')
+
+
+def test_kernel_device(box):
+    refused(box, ['--kernel', '/dev/zero', '--', 'true'], '/dev/zero', 'device')
+
+
+def test_kernel_name_with_a_newline_stays_one_line(box):
+    refused(box, ['--kernel', '/no\nwhere', '--', 'true'], '/no?where')
+
+
+def test_kernel_unreadable(box):
+    e2e.need_root()
+    e2e.need_program('setpriv')
+    path = box.file('vmlinux', e2e.elf(), mode=0o600)
+    nobody_owns(box)
+    refused(box, ['--kernel', path, '--', 'true'], path, 'Permission denied', wrapper=AS_NOBODY)
+
+
+AS_NOBODY = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups']
+
+
+def nobody_owns(box):
+    for name in ('cache', 'tmp', 'home'):
+        os.chown(box.file(name), 65534, 65534)
+
+
+# What goes into the guest.
+
+def test_command_missing(box):
+    refused(box, linux(box), 'no command given')
+
+
+def test_command_that_does_not_exist(box):
+    refused(box, linux(box, '--', 'no-such-command-anywhere'), 'no-such-command-anywhere')
+
+
+def test_command_path_that_does_not_exist(box):
+    refused(box, linux(box, '--', '/no/such/command'), '/no/such/command')
+
+
+def test_command_for_a_micro_guest(box):
+    path = box.file('micro', micro_guest())
+    refused(box, ['--kernel', path, '--', 'true'], path, 'not a Linux kernel')
+
+
+def micro_guest():
+    """An ELF whose virtual addresses are physical ones: not a Linux."""
+    image = bytearray(e2e.elf())
+    image[64 + 16:64 + 24] = (0x1000000).to_bytes(8, 'little')
+    return bytes(image)
+
+
+def test_include_missing(box):
+    refused(box, linux(box, '--include', '/no/such/file', '--', 'true'), '/no/such/file')
+
+
+def test_include_unreadable(box):
+    e2e.need_root()
+    e2e.need_program('setpriv')
+    secret = box.file('secret', 'x', mode=0o600)
+    nobody_owns(box)
+    refused(box, linux(box, '--include', secret, '--', 'true'), secret, 'Permission denied', wrapper=AS_NOBODY)
+
+
+def test_include_fifo_does_not_block(box):
+    os.mkfifo(box.file('fifo'))
+    result = box.run('run', *linux(box, '--include', box.file('fifo'), '--memory', '2', '--', 'true'))
+    need(result.status == USAGE and result.seconds < 2 * e2e.SLOW, result.text())
+    box.need_clean()
+
+
+def test_library_that_cannot_be_resolved(box):
+    e2e.need_program('cc')
+    library, program = box.file('libgone.so'), box.file('program')
+    box.file('library.c', 'int gone(void) { return 0; }\n')
+    box.file('program.c', 'int gone(void);\nint main(void) { return gone(); }\n')
+    for command in (['cc', '-shared', '-fPIC', '-o', library, box.file('library.c')],
+                    ['cc', '-o', program, box.file('program.c'), library]):
+        subprocess.run(command, check=True, cwd=box.path, stderr=subprocess.DEVNULL)
+    os.rename(library, library + '.away')
+    refused(box, linux(box, '--', program), program, 'libgone.so')
+
+
+def test_initrd_missing(box):
+    refused(box, linux(box, '--initrd', '/no/such/initrd'), '--initrd', '/no/such/initrd')
+
+
+def test_initrd_directory(box):
+    refused(box, linux(box, '--initrd', box.file('tmp')), '--initrd', 'regular file')
+
+
+def test_initrd_fifo_does_not_block(box):
+    os.mkfifo(box.file('fifo'))
+    refused(box, linux(box, '--initrd', box.file('fifo')), '--initrd', 'regular file')
+
+
+def test_initrd_unreadable(box):
+    e2e.need_root()
+    e2e.need_program('setpriv')
+    secret = box.file('secret', 'x', mode=0o600)
+    nobody_owns(box)
+    refused(box, linux(box, '--initrd', secret), '--initrd', secret, 'Permission denied', wrapper=AS_NOBODY)
+
+
+def test_initrd_with_a_command(box):
+    refused(box, linux(box, '--initrd', box.file('initrd', 'x'), '--', 'true'), '--initrd', 'COMMAND')
+
+
+def test_modules_folder_missing(box):
+    kernel = box.file('bzImage', e2e.bzimage())
+    refused(box, ['--force', '--kernel', kernel, '--modules', '/no/such/modules', '--', 'true'], '/no/such/modules')
+
+
+def test_modules_nowhere(box):
+    kernel = box.file('bzImage', e2e.bzimage())
+    refused(box, ['--force', '--kernel', kernel, '--', 'true'], '6.6.6-test', '--modules')
+
+
+# Numbers.
+
+def test_memory_too_small_for_kernel_and_initramfs(box):
+    kernel = box.file('vmlinux', e2e.elf())
+    result = refused(box, ['--force', '--kernel', kernel, '--memory', '8', '--', 'true'], '--memory 8', 'needs')
+    need(b' MiB' in result.err, result.text())
+
+
+def test_wrong_numbers(box):
+    kernel = box.file('vmlinux', e2e.elf())
+    for option, value, text in (
+            ('--memory', '0', 'range'), ('--memory', '-5', 'whole number'), ('--memory', '12x', 'whole number'),
+            ('--memory', '', 'whole number'), ('--memory', '99999999999999999999', 'range'),
+            ('--timeout', '1h', 'whole number'), ('--topology', '0,1,1,1', 'numa_nodes'),
+            ('--topology', '1,1,0,1', 'cores_per_llc'), ('--topology', '1,1', 'four numbers'),
+            ('--topology', '1,1,1,1,1', 'four numbers'), ('--topology', '2,1,1,1', 'NUMA'),
+            ('--topology', '1,4096,4096,1', '4096'), ('--topology', '1,99999,1,1', 'llcs'),
+            ('--topology', '1,1,18446744073709551617,1', 'four numbers'), ('--cpu', '-nosuchfeature', 'nosuchfeature'),
+            ('--cpu', 'cx16', 'cx16')):
+        refused(box, ['--kernel', kernel, option, value, '--', 'true'], option, text)
+
+
+def test_options_that_do_not_exist(box):
+    for option in ('--nope', '-x', '-xy'):
+        refused(box, [option, '--', 'true'], "'" + option[:2 if option[1] != '-' else None])
+    refused(box, ['--memory'], "'--memory'", 'value')
+    refused(box, ['--relay', 'relative.sock', '--', 'true'], '--relay', 'relative.sock')
+
+
+# Places to write to.
+
+def test_dmesg_path_unwritable(box):
+    refused(box, linux(box, '--dmesg', '/no/such/folder/log', '--', 'true'), '--dmesg', '/no/such/folder/log')
+
+
+def test_json_path_unwritable_is_told_before_the_run(box):
+    for path, text in (('/no/such/folder/result', 'No such file'), (box.file('tmp'), 'directory'),
+                       ('/proc/result', '/proc/result')):
+        refused(box, linux(box, '--json', path, '--', 'true'), '--json', path, text)
+
+
+def test_relay_path_taken(box):
+    path = box.file('relay.sock')
+    with socket.socket(socket.AF_UNIX) as taken:
+        taken.bind(path)
+        refused(box, linux(box, '--relay', '/run/x.sock:' + path, '--', 'true'), '--relay', path, 'in use')
+    need(os.path.exists(path), "another's socket was removed")
+
+
+def test_home_unset(box):
+    env = box.env(HOME=None, XDG_CACHE_HOME=None)
+    refused(box, ['--kernel', box.file('vmlinux', e2e.elf()), '--', 'true'], 'HOME', 'XDG_CACHE_HOME', env=env)
+
+
+def test_cache_is_a_file(box):
+    env = box.env(XDG_CACHE_HOME=box.file('file', 'x'))
+    refused(box, linux(box, '--', 'true'), box.file('file'), status=INFRA, env=env)
+
+
+def test_cache_disk_full(box):
+    """Whatever step meets the full disk says so, and takes its part of a file away."""
+    e2e.need_root()
+    e2e.need_program('unshare')
+    kernel = box.file('bzImage', e2e.bzimage())
+    modules = box.file('vmlinux', e2e.elf())
+    for path in (kernel, modules):
+        script = ('mount -t tmpfs -o size=100k none "$XDG_CACHE_HOME" || exit 99; "$@"; s=$?; '
+                  'find "$XDG_CACHE_HOME" -type f ! -name kvm-probe >&3; exit $s')
+        read, write = os.pipe()
+        result = box.run('run', '--force', '--timeout', '5', '--kernel', path, '--', 'true',
+                         wrapper=['unshare', '-m', 'sh', '-c', script.replace('>&3', '>&{}'.format(write)), 'sh'],
+                         pass_fds=[write])
+        os.close(write)
+        with os.fdopen(read, encoding='utf-8') as f:
+            left = f.read().split()
+        need(result.status != 99, 'mount: ' + result.text())
+        need_error(result, INFRA, 'No space left')
+        need(not [name for name in left if e2e_is_partial(name)], 'left in the cache: {}'.format(left))
+
+
+def e2e_is_partial(name):
+    return '.tmp' in name or os.path.getsize(name) == 0 if os.path.exists(name) else len(name.rpartition('.')[2]) == 6
+
+
+def test_reactor_unknown(box):
+    refused(box, linux(box, '--', 'true'), 'bogus', 'uring', 'epoll', env=box.env(KTSTR_REACTOR='bogus'))
+
+
+# The host's KVM: nothing of a VM exists yet, so these need none either.
+
+def without_kvm(box, device):
+    """A wrapper under which /dev has only null and, if @device, that as /dev/kvm."""
+    e2e.need_root()
+    e2e.need_program('unshare')
+    make = {'null': 'mknod /dev/kvm c 1 3', 'none': ':', 'private': 'mknod -m 600 /dev/kvm c 10 232'}[device]
+    script = 'mount -t tmpfs none /dev && mknod -m 666 /dev/null c 1 3 && {} && exec "$@"'.format(make)
+    return ['unshare', '-m', 'sh', '-c', script, 'sh']
+
+
+def both_kernels(box):
+    return [['--kernel', box.file('micro', micro_guest())],
+            ['--kernel', box.file('vmlinux', e2e.elf()), '--', 'true']]
+
+
+def test_kvm_missing(box):
+    for args in both_kernels(box):
+        result = box.run('run', *args, wrapper=without_kvm(box, 'none'))
+        need(result.status == SKIP and b'/dev/kvm does not exist' in result.err, result.text())
+        need(result.err.count(b'\n') == 1, result.text())
+        box.need_clean()
+
+
+def test_kvm_that_is_another_device(box):
+    for args in both_kernels(box):
+        result = box.run('run', *args, wrapper=without_kvm(box, 'null'))
+        need(result.status == SKIP and b'/dev/kvm is not KVM' in result.err, result.text())
+        need(result.err.count(b'\n') == 1, result.text())
+        box.need_clean()
+
+
+def test_kvm_not_permitted(box):
+    e2e.need_program('setpriv')
+    wrapper = without_kvm(box, 'private') + AS_NOBODY
+    nobody_owns(box)
+    for args in both_kernels(box):
+        result = box.run('run', *args, wrapper=wrapper)
+        need(result.status == SKIP and b'/dev/kvm: permission denied' in result.err and b'kvm' in result.err,
+             result.text())
+        need(result.err.count(b'\n') == 1, result.text())
+        box.need_clean()
+
+
+def test_doctor_without_kvm_says_so(box):
+    result = box.run('doctor', wrapper=without_kvm(box, 'none'))
+    need(result.status == SKIP and b'/dev/kvm does not exist' in result.out, result.text())
+
+
+def test_unknown_commands(box):
+    for args in (['nope'], ['kernel', 'nope'], ['doctor', '--nope'], []):
+        result = box.run(*args)
+        need(result.status == USAGE and b'usage:' in result.err and not result.out, result.text())
+
+
+def test_kernel_add_of_bad_files_leaves_no_entry(box):
+    for data in (b'text', e2e.bzimage()[:2200], e2e.elf(183)):
+        result = box.run('kernel', 'add', box.file('file', data))
+        need_error(result, USAGE, box.file('file'))
+        box.need_clean()
+    result = box.run('kernel', 'list')
+    need(result.status == 0 and not result.out, result.text())
+
+
+if __name__ == '__main__':
+    e2e.main([case for name, case in list(globals().items()) if name.startswith('test_')])
