@@ -66,7 +66,7 @@ void *xmap(size_t n)
 	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
 
 	if (p == MAP_FAILED)
-		out_of_memory();
+		die_out_of_memory();
 	return p;
 }
 
