@@ -3,6 +3,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 
 #include "base/assert.h"
 
@@ -58,6 +59,21 @@ char *xasprintf(const char *fmt, ...)
 	if (n < 0)
 		die_out_of_memory();
 	return s;
+}
+
+void *xmap(size_t n)
+{
+	void *p = mmap(NULL, n, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+
+	if (p == MAP_FAILED)
+		die_out_of_memory();
+	return p;
+}
+
+void xunmap(void *p, size_t n)
+{
+	if (p)
+		(void)munmap(p, n); /* a whole mapping of ours: cannot fail */
 }
 
 void freep(void *pp)

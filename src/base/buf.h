@@ -28,5 +28,11 @@ void *xcalloc(size_t n, size_t size);
 void *xreallocarray(void *p, size_t n, size_t size);
 char *xstrdup(const char *s);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
+/*
+ * Zeroed pages of their own, which take memory only where they are touched (calloc may take from its heap, and clears
+ * that by hand). Released by xunmap with the same @n; it takes NULL.
+ */
+void *xmap(size_t n);
+void xunmap(void *p, size_t n);
 /* For CLEANUP(freep) on any owned heap pointer. */
 void freep(void *pp);

@@ -1,7 +1,6 @@
 #include "image/modules.h"
 
 #include <errno.h>
-#include <libkmod.h>
 #include <string.h>
 #include <unistd.h>
 
@@ -9,6 +8,7 @@
 #include "base/file.h"
 #include "base/num.h"
 #include "image/decompress.h"
+#include "image/kmod_lib.h"
 
 enum {
 	MODULE_FILE_MAX =
@@ -16,6 +16,7 @@ enum {
 };
 
 struct modules {
+	struct kmod_lib lib;
 	struct kmod_ctx *kmod;
 	struct guest_tree *tree;
 	const char *dir;
@@ -82,8 +83,8 @@ static int add_file(struct modules *m, const char *path, const char *guest, stru
 /* @mod itself; built in: nothing. */
 static int add_one(struct modules *m, struct kmod_module *mod, struct error *err)
 {
-	const char *name = kmod_module_get_name(mod);
-	const char *path = kmod_module_get_path(mod);
+	const char *name = m->lib.module_get_name(mod);
+	const char *path = m->lib.module_get_path(mod);
 
 	if (!path)
 		return 0;
@@ -101,13 +102,10 @@ static int add_with_needs(struct modules *m, struct kmod_module *mod, struct err
 /* NOLINTNEXTLINE(misc-no-recursion): each module once */
 static int add_list(struct modules *m, struct kmod_list *list, struct error *err)
 {
-	struct kmod_list *i;
-
-	kmod_list_foreach(i, list)
-	{
-		struct kmod_module *mod = kmod_module_get_module(i);
+	for (struct kmod_list *i = list; i; i = m->lib.list_next(list, i)) {
+		struct kmod_module *mod = m->lib.module_get_module(i);
 		int r = add_with_needs(m, mod, err);
-		(void)kmod_module_unref(mod);
+		(void)m->lib.module_unref(mod);
 		if (r < 0)
 			return r;
 	}
@@ -124,11 +122,11 @@ static int add_with_needs(struct modules *m, struct kmod_module *mod, struct err
 {
 	struct kmod_list *pre = NULL, *post = NULL;
 
-	if (is_begun(m, kmod_module_get_name(mod)))
+	if (is_begun(m, m->lib.module_get_name(mod)))
 		return 0;
-	if (kmod_module_get_softdeps(mod, &pre, &post) < 0)
+	if (m->lib.module_get_softdeps(mod, &pre, &post) < 0)
 		pre = post = NULL;
-	struct kmod_list *hard = kmod_module_get_dependencies(mod);
+	struct kmod_list *hard = m->lib.module_get_dependencies(mod);
 	int r = add_list(m, pre, err);
 	if (r == 0)
 		r = add_list(m, hard, err);
@@ -136,9 +134,9 @@ static int add_with_needs(struct modules *m, struct kmod_module *mod, struct err
 		r = add_one(m, mod, err);
 	if (r == 0)
 		r = add_list(m, post, err);
-	(void)kmod_module_unref_list(pre);
-	(void)kmod_module_unref_list(hard);
-	(void)kmod_module_unref_list(post);
+	(void)m->lib.module_unref_list(pre);
+	(void)m->lib.module_unref_list(hard);
+	(void)m->lib.module_unref_list(post);
 	return r;
 }
 
@@ -149,7 +147,7 @@ static int add_with_needs(struct modules *m, struct kmod_module *mod, struct err
 static int add_named(struct modules *m, const char *name, struct error *err)
 {
 	struct kmod_list *list = NULL;
-	int r = kmod_module_new_from_lookup(m->kmod, name, &list);
+	int r = m->lib.module_new_from_lookup(m->kmod, name, &list);
 
 	if (r < 0)
 		return error_set(err, r, "cannot look up module '%s' in '%s'", name, m->dir);
@@ -160,7 +158,7 @@ static int add_named(struct modules *m, const char *name, struct error *err)
 		return 0;
 	}
 	r = add_list(m, list, err);
-	(void)kmod_module_unref_list(list);
+	(void)m->lib.module_unref_list(list);
 	return r;
 }
 
@@ -204,14 +202,15 @@ int modules_add(struct guest_tree *tree, const char *dir, const char *const *nam
 		clean[n - 1] = 0;
 	if (check_tree(tree, clean, err) < 0)
 		return err->code;
-	struct modules m = {
-		.kmod = kmod_new(clean, no_config), .tree = tree, .dir = clean, .records = records
-	};
+	struct modules m = { .tree = tree, .dir = clean, .records = records };
+	if (kmod_lib_load(&m.lib, err) < 0)
+		return err->code;
+	m.kmod = m.lib.new_ctx(clean, no_config);
 	if (!m.kmod)
 		return error_set(err, ENOMEM, "kernel modules '%s'", clean);
 	/* libkmod would print to stderr; what matters shows in its results. */
-	kmod_set_log_priority(m.kmod, 0);
-	int r = kmod_load_resources(m.kmod);
+	m.lib.set_log_priority(m.kmod, 0);
+	int r = m.lib.load_resources(m.kmod);
 	if (r < 0)
 		(void)error_set(err, r, "cannot read the indexes of '%s'", clean);
 	for (size_t i = 0; r >= 0 && names[i]; i++)
@@ -222,7 +221,7 @@ int modules_add(struct guest_tree *tree, const char *dir, const char *const *nam
 		    "kernel modules %s are neither in '%s' nor built in: give the kernel's "
 		    "own tree with --modules",
 		    buf_str(&m.missing), clean);
-	(void)kmod_unref(m.kmod);
+	(void)m.lib.unref(m.kmod);
 	buf_fini(&m.missing);
 	buf_fini(&m.begun);
 	return r < 0 ? r : 0;

@@ -41,6 +41,11 @@ static uint32_t max_slices(const struct virtq *q)
 	return (uint32_t)q->size_max + GUEST_MEM_MAX_RANGES - 1;
 }
 
+static size_t slices_len(const struct virtq *q)
+{
+	return (size_t)q->size_max * max_slices(q) * sizeof(q->slices[0]);
+}
+
 static int broken(struct virtq *q, int code, const char *why)
 {
 	q->why = why;
@@ -53,9 +58,8 @@ void virtq_init(struct virtq *q, const struct guest_mem *mem, uint16_t size_max)
 	*q = (struct virtq){ .mem = mem, .size_max = size_max };
 	q->chains = xcalloc(size_max, sizeof(q->chains[0]));
 	q->in_flight = xcalloc(size_max, sizeof(q->in_flight[0]));
-	/* Large and zeroed, so untouched pages cost nothing: only heads that a guest really uses
-	 * get memory. */
-	q->slices = xcalloc((size_t)size_max * max_slices(q), sizeof(q->slices[0]));
+	/* Only heads that a guest really uses get memory. */
+	q->slices = xmap(slices_len(q));
 	for (uint16_t i = 0; i < size_max; i++) {
 		q->chains[i].head = i;
 		q->chains[i].slices = &q->slices[(size_t)i * max_slices(q)];
@@ -66,7 +70,7 @@ void virtq_fini(struct virtq *q)
 {
 	free(q->chains);
 	free(q->in_flight);
-	free(q->slices);
+	xunmap(q->slices, slices_len(q));
 	*q = (struct virtq){ 0 };
 }
 
