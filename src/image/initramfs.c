@@ -3,8 +3,10 @@
  *
  *	find       the plan of an equal request whose files are all as they were
  *	resolve    host files -> guest_tree: skeleton, includes, command, then what those need, then
- *modules lock       one builder at a time pack       unless an equal base is there already add plan
- *for the next time
+ *	           modules
+ *	lock       one builder at a time
+ *	pack       unless an equal base is there already
+ *	add plan   for the next time
  */
 #include "image/initramfs.h"
 
