@@ -17,18 +17,21 @@
 #pragma once
 
 #define GUEST_CONFIG_PATH "/ktstr/config"
-#define GUEST_INIT_PATH	  "/init"
+#define GUEST_INIT_PATH   "/init"
 #define GUEST_MODULE_DIR  "/ktstr/modules"
 
 #define GUEST_PORT_FRAMES "ktstr.frames" /* port 1 */
-#define GUEST_PORT_RELAY  "ktstr.relay"	 /* port 2 */
+#define GUEST_PORT_RELAY  "ktstr.relay"  /* port 2 */
 
 /* COM2 fallback when port 1 is not there: stdout and stderr as they are, then these lines. */
 #define GUEST_SENTINEL_START "===KTSTR_TEST_RESULT_START==="
 #define GUEST_SENTINEL_END   "===KTSTR_TEST_RESULT_END==="
-#define GUEST_SENTINEL_EXIT  "KTSTR_EXIT=" /* then the exit status in decimal: 128 + N for signal N */
+#define GUEST_SENTINEL_EXIT                                                                        \
+	"KTSTR_EXIT=" /* then the exit status in decimal: 128 + N for signal N */
 #define GUEST_SENTINEL_PANIC "PANIC: "
 #define GUEST_SENTINEL_INIT  "KTSTR_INIT_ERROR: "
+/* How lines of PID 1 itself begin, among the command's: there and in FRAME_STDERR. */
+#define GUEST_INIT_SAYS "ktstr-init: "
 
 /*
  * The program's own channel for frames: PID 1 leaves a SOCK_SEQPACKET socket open in the command and names its

@@ -49,7 +49,7 @@ static const struct {
 	[DIRTY] = { "private dirty without guest RAM, KiB", "private_dirty_kib", 0 },
 	[GUEST_RSS] = { "guest RAM in use, KiB", "guest_rss_kib", 0 },
 	[THREADS] = { "threads", "threads", 0 },
-	[WORKERS] = { "io_uring workers of the kernel among them", "iou_workers", 0 },
+	[WORKERS] = { "threads of the kernel among them", "kernel_threads", 0 },
 	[FDS] = { "open descriptors", "descriptors", 0 },
 	[IDLE_CPU] = { "CPU used in 500 ms of idling, ms", "idle_cpu_ms", 2 },
 };
@@ -95,7 +95,8 @@ static void read_memory(pid_t pid, uint64_t guest_kib, struct memory *ret)
 		(void)fclose(f);
 }
 
-static bool is_worker(pid_t pid, const char *tid)
+/* iou-wrk-*, iou-sqp-*: io_uring's; kvm-nx-*: KVM's, from Linux 6.14 on. */
+static bool is_kernels(pid_t pid, const char *tid)
 {
 	char path[320], name[32] = "";
 
@@ -105,10 +106,10 @@ static bool is_worker(pid_t pid, const char *tid)
 		return false;
 	(void)!fgets(name, sizeof(name), f); /* gone meanwhile: no name, no worker */
 	(void)fclose(f);
-	return strncmp(name, "iou-wrk", 7) == 0;
+	return strncmp(name, "iou-", 4) == 0 || strncmp(name, "kvm-", 4) == 0;
 }
 
-/* Entries of a folder in /proc; those that are io_uring workers in *@ret_workers, unless NULL. */
+/* Entries of a folder in /proc; those that are the kernel's in *@ret_workers, unless NULL. */
 static unsigned count_entries(pid_t pid, const char *folder, unsigned *ret_workers)
 {
 	char path[64];
@@ -120,7 +121,7 @@ static unsigned count_entries(pid_t pid, const char *folder, unsigned *ret_worke
 		if (e->d_name[0] == '.')
 			continue;
 		n++;
-		if (ret_workers && is_worker(pid, e->d_name))
+		if (ret_workers && is_kernels(pid, e->d_name))
 			(*ret_workers)++;
 	}
 	if (dir)
@@ -213,9 +214,9 @@ static int run(const struct bench_options *o, struct results *r, struct error *e
 
 	bench_ktstr_argv(o, false, &ours);
 	bench_qemu_argv(o, -1, &qemu);
-	const struct spawn_config with_uring = { ours.argv, uring, 0, -1 };
-	const struct spawn_config with_epoll = { ours.argv, epoll, 0, -1 };
-	const struct spawn_config with_qemu = { qemu.argv, NULL, 0, -1 };
+	const struct spawn_config with_uring = { ours.argv, uring, 0, -1, NULL };
+	const struct spawn_config with_epoll = { ours.argv, epoll, 0, -1, NULL };
+	const struct spawn_config with_qemu = { qemu.argv, NULL, 0, -1, NULL };
 	for (uint64_t i = 0; i < o->n_runs; i++)
 		if (measure(&with_uring, guest_kib, VM_URING, RUNNER_URING, r, err) < 0 ||
 		    measure(&with_epoll, guest_kib, VM_EPOLL, RUNNER_EPOLL, r, err) < 0 ||

@@ -108,7 +108,7 @@ void bench_qemu_argv(const struct bench_options *o, int mark_fd, struct bench_ar
 			  "-no-user-config", "-display", "none", "-kernel", o->guest, "-device",
 			  "isa-debug-exit,iobase=0xf4", "-device",
 			  "isa-debugcon,iobase=0xe9,chardev=mark", "-chardev",
-			  mark_fd == STDOUT_FILENO ? "file,id=mark,path=/dev/stdout"
+			  mark_fd == STDOUT_FILENO ? "file,id=mark,path=/proc/self/fd/1"
 						   : "null,id=mark",
 			  "-m" },
 	};

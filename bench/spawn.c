@@ -88,23 +88,25 @@ int spawn_start(const struct spawn_config *config, pid_t *ret, struct error *err
 /* --- watching --- */
 
 /* Reads what is there; false at the end of the pipe. */
-static bool read_mark(int fd, uint64_t start_ns, struct spawn_sample *s, size_t *len)
+static bool read_mark(const struct spawn_config *config, int fd, uint64_t start_ns,
+		      struct spawn_sample *s, size_t *len)
 {
+	uint64_t now_ns = clock_now_ns();
 	char spill[512];
 	size_t room = sizeof(s->text) - 1 - *len;
 
-	if (isnan(s->mark_ms))
-		s->mark_ms = ms(clock_now_ns() - start_ns);
 	ssize_t n = room ? read(fd, s->text + *len, room) : read(fd, spill, sizeof(spill));
 	if (n > 0 && room)
 		*len += (size_t)n;
 	s->text[*len] = 0;
+	if (n > 0 && isnan(s->mark_ms) && (!config->mark || strstr(s->text, config->mark)))
+		s->mark_ms = ms(now_ns - start_ns);
 	return n > 0;
 }
 
 /* Until the process ends; notes the mark on the way. */
-static int watch(pid_t pid, int mark_fd, uint64_t start_ns, struct spawn_sample *s,
-		 struct error *err)
+static int watch(const struct spawn_config *config, pid_t pid, int mark_fd, uint64_t start_ns,
+		 struct spawn_sample *s, struct error *err)
 {
 	CLEANUP(fd_closep) int pid_fd = (int)syscall(SYS_pidfd_open, pid, 0);
 	size_t len = 0;
@@ -120,7 +122,7 @@ static int watch(pid_t pid, int mark_fd, uint64_t start_ns, struct spawn_sample 
 			break;
 		uint64_t now = clock_now_ns();
 		if (fds[1].revents & POLLIN)
-			(void)read_mark(mark_fd, start_ns, s, &len);
+			(void)read_mark(config, mark_fd, start_ns, s, &len);
 		else if (fds[1].revents)
 			mark_fd = -1;
 		if (fds[0].revents) {
@@ -136,13 +138,14 @@ static int watch(pid_t pid, int mark_fd, uint64_t start_ns, struct spawn_sample 
 }
 
 /* What the writers left in the pipe. */
-static void drain_mark(int fd, uint64_t start_ns, struct spawn_sample *s)
+static void drain_mark(const struct spawn_config *config, int fd, uint64_t start_ns,
+		       struct spawn_sample *s)
 {
 	struct pollfd p = { .fd = fd, .events = POLLIN };
 	size_t len = strlen(s->text);
 
 	while (fd >= 0 && poll(&p, 1, 0) > 0 && p.revents & POLLIN &&
-	       read_mark(fd, start_ns, s, &len))
+	       read_mark(config, fd, start_ns, s, &len))
 		;
 }
 
@@ -213,13 +216,13 @@ static int measure(const struct spawn_config *config, int read_fd, int *write_fd
 	if (start(config, *write_fd, &pid, err) < 0)
 		return err->code;
 	*write_fd = fd_close(*write_fd);
-	int res = watch(pid, read_fd, start_ns, s, err);
+	int res = watch(config, pid, read_fd, start_ns, s, err);
 	uint64_t end_ns = start_ns + (uint64_t)(s->wall_ms * (double)NS_PER_MS);
 	size_t n = find_orphans(pid, orphans);
 	if (wait4(pid, &status, 0, &usage) != pid)
 		return error_set(err, errno, "wait4");
 	reap_orphans(end_ns, orphans, n, s);
-	drain_mark(read_fd, start_ns, s);
+	drain_mark(config, read_fd, start_ns, s);
 	s->cpu_ms = rusage_cpu_ms(&usage);
 	s->page_faults = usage.ru_minflt;
 	return res < 0 ? res : check_status(config, status, err);
@@ -239,4 +242,15 @@ int spawn_measure(const struct spawn_config *config, struct spawn_sample *ret, s
 		return res;
 	*ret = s;
 	return 0;
+}
+
+double spawn_line_number(const char *text, const char *word)
+{
+	const char *line = strstr(text, word);
+
+	if (!line)
+		return NAN;
+	while (line > text && line[-1] != '\n')
+		line--;
+	return strtod(line, NULL);
 }

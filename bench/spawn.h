@@ -24,7 +24,8 @@ struct spawn_config {
 	const char *const *argv; /* argv[0] is a path, or found in PATH */
 	const char *const *env;  /* NAME=VALUE..., NULL-terminated, before our own; NULL: none */
 	int wanted_status;
-	int mark_fd; /* this descriptor of the command is a pipe to us: its first byte is the mark; -1: none */
+	int mark_fd;      /* this descriptor of the command is a pipe to us; -1: none */
+	const char *mark; /* the text there that is the mark; NULL: the first byte */
 };
 
 struct spawn_sample {
@@ -45,3 +46,5 @@ MUST_CHECK int spawn_measure(const struct spawn_config *config, struct spawn_sam
 			     struct error *err);
 /* Starts a command without waiting, stdout and stderr discarded, env as above. */
 MUST_CHECK int spawn_start(const struct spawn_config *config, pid_t *ret, struct error *err);
+/* The number that begins the line of @text with @word in it; NAN: no such line. */
+double spawn_line_number(const char *text, const char *word);

@@ -59,24 +59,11 @@ struct results {
 	struct dist d[N_METRICS][N_VARIANTS];
 };
 
-/* The time in a line "  12.34  +1.23  @phase" of the timeline; NAN: no such line. */
-static double timeline_ms(const char *text, const char *phase)
-{
-	const char *found = strstr(text, phase);
-
-	if (!found)
-		return NAN;
-	const char *line = found;
-	while (line > text && line[-1] != '\n')
-		line--;
-	return strtod(line, NULL);
-}
-
 static double first_ms(enum variant v, const struct spawn_sample *s)
 {
 	if (v == TIMELINE)
-		return s->mark_ms - timeline_ms(s->text, "exit, status") +
-		       timeline_ms(s->text, "vcpu-run");
+		return s->mark_ms - spawn_line_number(s->text, "exit, status") +
+		       spawn_line_number(s->text, "vcpu-run");
 	return v == QEMU ? s->mark_ms : NAN;
 }
 
@@ -113,11 +100,11 @@ static int run(const struct bench_options *o, struct results *r, struct error *e
 	bench_ktstr_argv(o, true, &timeline);
 	bench_qemu_argv(o, STDOUT_FILENO, &qemu);
 	const struct spawn_config variants[N_VARIANTS] = {
-		[TRUE] = { nothing, NULL, 0, -1 },
-		[URING] = { plain.argv, uring, 0, -1 },
-		[EPOLL] = { plain.argv, epoll, 0, -1 },
-		[TIMELINE] = { timeline.argv, uring, 0, STDERR_FILENO },
-		[QEMU] = { qemu.argv, NULL, QEMU_STATUS, STDOUT_FILENO },
+		[TRUE] = { nothing, NULL, 0, -1, NULL },
+		[URING] = { plain.argv, uring, 0, -1, NULL },
+		[EPOLL] = { plain.argv, epoll, 0, -1, NULL },
+		[TIMELINE] = { timeline.argv, uring, 0, STDERR_FILENO, NULL },
+		[QEMU] = { qemu.argv, NULL, QEMU_STATUS, STDOUT_FILENO, NULL },
 	};
 	for (uint64_t i = 0; i < o->n_runs + N_WARM_UP; i++) {
 		for (enum variant v = TRUE; v < (o->qemu ? N_VARIANTS : QEMU); v++) {

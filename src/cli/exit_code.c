@@ -4,7 +4,9 @@ static int of_exit(const struct frame_exit *exit)
 {
 	switch ((enum frame_exit_kind)exit->kind) {
 	case EXIT_STATUS:
-		return exit->value & 0xff;
+		if (exit->value >= 0 && exit->value <= UINT8_MAX)
+			return exit->value;
+		break; /* no status of a process, and never to be cut down to 0 */
 	case EXIT_SIGNAL:
 		return EXIT_CODE_SIGNAL + (exit->value & 0x7f);
 	case EXIT_NOT_FOUND:

@@ -208,7 +208,7 @@ int run_options_parse(int argc, char **argv, bool interactive, struct run_option
 		.interactive = interactive,
 	};
 	opterr = 0;
-	optind = 1;
+	optind = 0; /* GNU: forget all of an earlier parse, also a half-read cluster of letters */
 	while ((id = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
 		if (id == ':')
 			return error_set_usage(err, -EINVAL, "option '%s' needs a value",

@@ -18,6 +18,11 @@ for module in $($box cat /modules/order); do
 	$box insmod "/modules/$module.ko" || echo "lab init: module $module refused"
 done
 /bin/kvmpin || echo 'lab init: kvmpin failed, code patching is not held back'
+# The machine starts with one CPU (maxcpus=1): whatever the kernel and its modules patch while they start, no other CPU can
+# be executing (see kvmpin.c). Now that this is over, the others come.
+for online in /sys/devices/system/cpu/cpu[0-9]*/online; do
+	echo 1 > "$online" || echo "lab init: $online refused"
+done
 
 mount9p root /lower ro,cache=loose
 $box mount -t tmpfs tmpfs /upper
