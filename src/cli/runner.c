@@ -159,8 +159,8 @@ static void on_phase(struct runner *r, const struct frame *f, bool is_guest)
 }
 
 /*
- * The fallback of a guest without port 1: its output comes as it is over COM2, its sentinels are not for the user. Once a
- * frame of the guest arrived, COM2 carries crash reports only.
+ * The fallback of a guest without port 1: its output comes as it is over COM2, its sentinels are
+ * not for the user. Once a frame of the guest arrived, COM2 carries crash reports only.
  */
 static void end_com2_line(struct runner *r)
 {
@@ -357,7 +357,10 @@ static void on_input(struct reactor_op *op, int res, bool more)
 {
 	struct runner *r = container_of(op, struct runner, input);
 
-	/* A regular file cannot be polled, and need not be: on_writable and this call read it to its end. */
+	/*
+	 * A regular file cannot be polled, and need not be: on_writable and this call read it to
+	 * its end.
+	 */
 	if (res > 0 || res == -EPERM)
 		pump_input(r);
 }
