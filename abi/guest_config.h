@@ -29,6 +29,8 @@
 #define GUEST_SENTINEL_EXIT  "KTSTR_EXIT=" /* then the status in decimal: 128 + N for signal N */
 #define GUEST_SENTINEL_PANIC "PANIC: "
 #define GUEST_SENTINEL_INIT  "KTSTR_INIT_ERROR: "
+/* How lines of PID 1 itself begin, among the command's: there and in FRAME_STDERR. */
+#define GUEST_INIT_SAYS "ktstr-init: "
 
 /*
  * The program's own channel for frames: PID 1 leaves a SOCK_SEQPACKET socket open in the command

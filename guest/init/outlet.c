@@ -128,7 +128,7 @@ void outlet_say(struct outlet *o, const char *fmt, ...)
 	char line[512];
 	va_list args;
 
-	int used = snprintf(line, sizeof(line), "ktstr-init: ");
+	int used = snprintf(line, sizeof(line), GUEST_INIT_SAYS);
 	va_start(args, fmt);
 	// NOLINTNEXTLINE(clang-analyzer-valist.Uninitialized): va_start is the line before
 	(void)vsnprintf(line + used, sizeof(line) - (size_t)used - 1, fmt, args);

@@ -1,18 +1,17 @@
 /*
  * The loop, and what each descriptor's turn does.
  *
- *	stage	| command ends		| all sources finished	| EXIT_ACK, port gone, 1 s without
- *progress RUN	| DRAIN			| -			| -
- *	DRAIN	| -			| ACK (EXIT is sent)	| -
- *	ACK	| -			| -			| DONE
+ *	stage	| command ends	| all sources finished	| EXIT_ACK, port gone, 1 s without progress
+ *	RUN	| DRAIN		| -			| -
+ *	DRAIN	| -		| ACK (EXIT is sent)	| -
+ *	ACK	| -		| -			| DONE
  *
- * Back-pressure: nothing is read from a source while the outlet is behind, and nothing from the
- *port while the command does not take its standard input; so memory is bounded by one portion of
- *each.
+ * Back-pressure: nothing is read from a source while the outlet is behind, and nothing from the port
+ * while the command does not take its standard input; so memory is bounded by one portion of each.
  *
  * No byte that the command wrote before its end is lost, whatever the speed of the port: the amount
- *under way at its end (n_owed) is read without a time limit. Only what its surviving children might
- *add is waited for, DRAIN_MS at most.
+ * under way at its end (n_owed) is read without a time limit. Only what its surviving children might
+ * add is waited for, DRAIN_MS at most.
  */
 #include "supervise.h"
 

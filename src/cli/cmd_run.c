@@ -138,6 +138,7 @@ static int build_initramfs(struct run *run, struct error *err)
 		.modules_dir = o->modules_dir ? o->modules_dir : run->entry.modules_dir,
 		.modules = modules,
 		.config = config,
+		.unpacked_max = o->memory_mib * MIB,
 		.need_modules = run->kernel.release[0] != 0,
 	};
 	return initramfs_build(&c, &run->initramfs, err);

@@ -45,6 +45,7 @@ struct runner {
 	bool input_ended;
 	bool has_guest_frames;
 	struct buf com2_line;
+	bool com2_owes_empty_line;
 	uint64_t guest_offset_ns; /* smallest arrival - guest time seen: maps its clock to ours */
 };
 
@@ -158,23 +159,34 @@ static void on_phase(struct runner *r, const struct frame *f, bool is_guest)
 	run_result_add_phase(r->result, p.phase, p.time_ns, is_guest);
 }
 
+static bool starts_with(const struct buf *line, const char *prefix)
+{
+	size_t n = strlen(prefix);
+
+	return line->len >= n && memcmp(line->data, prefix, n) == 0;
+}
+
 /*
- * The fallback of a guest without port 1: its output comes as it is over COM2, its sentinels are
- * not for the user. Once a frame of the guest arrived, COM2 carries crash reports only.
+ * The fallback of a guest without port 1: its output comes as it is over COM2, what PID 1 says
+ * there is marked, and its sentinels, each with an empty line before it, are not for the user. Once
+ * a frame of the guest arrived, COM2 carries crash reports only.
  */
 static void end_com2_line(struct runner *r)
 {
 	static const char *const sentinels[] = { GUEST_SENTINEL_START, GUEST_SENTINEL_END,
 						 GUEST_SENTINEL_EXIT, GUEST_SENTINEL_INIT };
+	const struct buf *line = &r->com2_line;
 	bool is_sentinel = false;
+	bool is_empty = line->len == strspn(buf_str(&r->com2_line), "\r\n");
 
-	(void)buf_str(&r->com2_line);
 	for (size_t i = 0; i < ARRAY_SIZE(sentinels); i++)
-		if (strncmp((const char *)r->com2_line.data, sentinels[i], strlen(sentinels[i])) ==
-		    0)
-			is_sentinel = true;
-	if (!is_sentinel)
-		write_out(r, STDOUT_FILENO, r->com2_line.data, r->com2_line.len);
+		is_sentinel |= starts_with(line, sentinels[i]);
+	if (r->com2_owes_empty_line && !is_sentinel)
+		write_out(r, STDOUT_FILENO, (const uint8_t *)"\n", 1);
+	r->com2_owes_empty_line = is_empty;
+	if (!is_sentinel && !is_empty)
+		write_out(r, starts_with(line, GUEST_INIT_SAYS) ? STDERR_FILENO : STDOUT_FILENO,
+			  line->data, line->len);
 	r->com2_line.len = 0;
 }
 

@@ -20,7 +20,8 @@ struct initramfs_config {
 	const char *const *modules;
 	/* Further "key=value" records for GUEST_CONFIG_PATH; NULL-terminated. */
 	const char *const *config;
-	bool need_modules; /* false for kernels without module support, bare guests */
+	uint64_t unpacked_max; /* bytes that the files may take, unpacked; 0: any number */
+	bool need_modules;     /* false for kernels without module support, bare guests */
 };
 
 struct initramfs {
@@ -36,7 +37,7 @@ struct initramfs {
  * COMMAND[0] resolves to: a path that exists on the host (packed with its closure) or is among the
  * includes; a busybox applet; a program in the host's PATH. Errors (class usage) name the file:
  * unreadable, no such command, a library that cannot be resolved and who needs it, modules neither
- * found nor built in.
+ * found nor built in or of another kernel, more than unpacked_max.
  */
 MUST_CHECK int initramfs_build(const struct initramfs_config *config, struct initramfs *ret,
 			       struct error *err);

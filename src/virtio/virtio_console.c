@@ -1,12 +1,12 @@
 /*
  * virtio-console with MULTIPORT (VIRTIO 1.2, 5.3). Reactor thread, but for config_read (vCPU, under
- *the device's lock).
+ * the device's lock).
  *
  * Queues (5.3.2): 0, 1 receive and transmit of port 0; 2, 3 control; 2n + 2, 2n + 3 of port n.
- *"Transmit" is the guest's word: we call it output, and what goes to the guest input.
+ * "Transmit" is the guest's word: we call it output, and what goes to the guest input.
  *
- * The handshake (5.3.6); PORT_* from the host go out of a mask of wishes per port, in the order of
- *the bits:
+ * The handshake (5.3.6); PORT_* from the host go out of a mask of wishes per port, in the order of the
+ * bits:
  *
  *	guest                         host
  *	DEVICE_READY           ->
@@ -15,14 +15,14 @@
  *	                       <-     CONSOLE_PORT and RESIZE (port 0), PORT_NAME, PORT_OPEN
  *	PORT_OPEN n, 1         ->     opened(true): input may flow
  *
- * Messages wait as wishes, not as copies: a guest that takes none costs nothing, and a wish made
- *twice is one message with the latest value. The control transmit queue is always consumed at once
- *(Linux spins on it).
+ * Messages wait as wishes, not as copies: a guest that takes none costs nothing, and a wish made twice
+ * is one message with the latest value. The control transmit queue is always consumed at once (Linux
+ * spins on it).
  *
  * Output of a port: the chain at hand stays in guest memory while its sink refuses bytes; only the
- *bounce buffer of a fixed size is ours. On stop, output that is already in the queues is still
- *delivered; a sink that refuses it gets LINGER_MS to change its mind, then the bytes are lost and
- *counted.
+ * bounce buffer of a fixed size is ours. On stop, output that is already in the queues is still
+ * delivered; a sink that refuses it gets LINGER_MS to change its mind, then the bytes are lost and
+ * counted.
  */
 #include "virtio/virtio_console.h"
 

@@ -76,6 +76,8 @@ put src/virtio/virtq.c 'return guest_slice_iovec(s);' '/* TODO: batch when multi
 words words_iovec_in_virtio_and_conditional_todo_pass 0 ''
 put src/virtio/virtq.c '/* TODO: batch */'
 words words_bare_todo_fails 1 'src/virtio/virtq.c:1: TODO without'
+put src/virtio/virtq.c '/*' ' * find   the plan' ' *modules lock   one builder' ' */'
+words words_comment_run_together_fails 1 'src/virtio/virtq.c:3: comment line without'
 put src/virtio/virtq.c 'char t[] = "/tmp/XXXXXX";'
 words words_mkstemp_template_passes 0 ''
 put src/virtio/virtq.c '/* FIX''ME later */'

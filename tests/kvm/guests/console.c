@@ -1,17 +1,19 @@
 /*
  * The console guest. One of these words of the command line says what to do, in this order when
- *several are given:
+ * several are given:
  *
- *	reset_inflight[=N]  N times (100): fill every queue, kick, reset at once, check that nothing
- *is written any more badqueue            break each rule of queues once: the device must ask for a
- *reset, and work again after it flood[=N]           send the initrd N times (for ever) on port 1
+ *	reset_inflight[=N]  N times (100): fill every queue, kick, reset at once, check that nothing is
+ *	                    written any more
+ *	badqueue            break each rule of queues once: the device must ask for a reset, and work
+ *	                    again after it
+ *	flood[=N]           send the initrd N times (for ever) on port 1
  *	tty                 echo on port 0 until an EOT (0x04) was echoed
  *	relay               the same on port 2
  *	send                send the initrd on port 1, wait for a FRAME_EXIT_ACK there
  *
  * Then it powers off. How: event_idx (negotiate it), irq (sleep and be interrupted instead of
- *polling). A rule that the device breaks ends the guest by guest_die: text on COM1 and a reset
- *instead of a power-off.
+ * polling). A rule that the device breaks ends the guest by guest_die: text on COM1 and a reset
+ * instead of a power-off.
  */
 #include "console_port.h"
 

@@ -150,7 +150,7 @@ static void test_script_without_interpreter_is_error_when_named_data_in_folder(v
 	assert_int_equal(resolve(f), -ENOENT);
 	assert_int_equal(f->err.class, ERROR_USAGE);
 	assert_non_null(strstr(f->err.text, script));
-	assert_non_null(strstr(f->err.text, "/nowhere"));
+	assert_non_null(strstr(f->err.text, "'/nowhere/perl6'"));
 }
 
 /* ---- includes ---- */
