@@ -1,8 +1,10 @@
 /*
- * ktstr: command line to configuration. The only folder that prints errors and chooses exit statuses.
+ * ktstr: command line to configuration. The only folder that prints errors and chooses exit
+ * statuses.
  *
  *	main.c		finds the subcommand
- *	cmd_run.c	run, shell: kernel -> initramfs -> VM process -> verdict (runner.c, report.c)
+ *	cmd_run.c	run, shell: kernel -> initramfs -> VM process -> verdict (runner.c,
+ *			report.c)
  *	cmd_kernel.c	the kernel cache
  *	cmd_doctor.c	what this host can do
  */
@@ -50,7 +52,10 @@ int command_fail(const struct error *err)
 	return exit_code_of_error(err);
 }
 
-/* Without this a socket or file of ours would become descriptor 1, and take what is meant for the user. */
+/*
+ * Without this a socket or file of ours would become descriptor 1, and take what is meant for the
+ * user.
+ */
 static void hold_standard_streams(void)
 {
 	for (int fd = 0; fd <= STDERR_FILENO; fd++)

@@ -161,7 +161,10 @@ static void on_poll(struct reactor_op *op, int res, bool more)
 		if (res < 0) {
 			break_off(l, res);
 		} else {
-			/* Receiving first: what a peer said before it went is heard before a send to it fails. */
+			/*
+			 * Receiving first: what a peer said before it went is heard before a send
+			 * to it fails.
+			 */
 			if (res & (POLLIN | POLLHUP | POLLERR))
 				guarded_receive(l);
 			if (res & POLLOUT && !l->closing && !l->broken)
@@ -221,7 +224,9 @@ static size_t send_now(struct link *l, struct iovec *iov, size_t n_iov)
 	do
 		n = sendmsg(l->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
-	/* Whatever is wrong with the socket shows again, and is handled, when the queue is flushed. */
+	/*
+	 * Whatever is wrong with the socket shows again, and is handled, when the queue is flushed.
+	 */
 	return n < 0 ? 0 : (size_t)n;
 }
 

@@ -23,8 +23,9 @@ static void keep_line(struct judge *j, const char *line)
 }
 
 /*
- * What the kernel prints when it is lost, or when a CPU is. A program may print such words too: they count only where
- * printk puts them, after a time stamp; a panic's own first line also without (kernels with PRINTK_TIME=n).
+ * What the kernel prints when it is lost, or when a CPU is. A program may print such words too:
+ * they count only where printk puts them, after a time stamp; a panic's own first line also without
+ * (kernels with PRINTK_TIME=n).
  */
 static const char panic_mark[] = "Kernel panic - not syncing";
 static const char *const oops_marks[] = { "Oops: ", "BUG: unable to handle",
@@ -201,7 +202,8 @@ static enum outcome decide(const struct judge *j, enum vm_end end, const char *e
 			   char why[static JUDGE_TEXT_MAX])
 {
 	/*
-	 * A kernel that panicked or oopsed is a panic, whatever the command said: it is the kernel that is under test.
+	 * A kernel that panicked or oopsed is a panic, whatever the command said: it is the kernel
+	 * that is under test.
 	 */
 	if (j->panic || j->oops)
 		return set_why(why, OUTCOME_PANIC, j->why, NULL);

@@ -20,7 +20,10 @@
 
 enum {
 	DECODER_STORAGE = 64 * 1024,
-	/* hvc0 and the serial ports cannot wait: this much of them may queue for the runner, the rest is dropped. */
+	/*
+	 * hvc0 and the serial ports cannot wait: this much of them may queue for the runner, the
+	 * rest is dropped.
+	 */
 	UNSTOPPABLE_QUEUE_MAX = 1024 * 1024,
 	TTY_INPUT_MAX = 64 * 1024,
 	TO_GUEST_MAX = 256 * 1024,
@@ -157,7 +160,10 @@ static void on_guest_exit(struct session *s, const struct frame *f)
 
 static void on_guest_frame(struct session *s, const struct frame *f)
 {
-	/* Types from FRAME_EXIT_ACK on are for hosts to send; a guest that sends one does not reach the runner. */
+	/*
+	 * Types from FRAME_EXIT_ACK on are for hosts to send; a guest that sends one does not reach
+	 * the runner.
+	 */
 	if (f->header.type >= FRAME_EXIT_ACK || !frame_type_name(f->header.type)) {
 		s->forged_frames++;
 		return;
@@ -235,7 +241,9 @@ static size_t tty_output(void *ctx, const uint8_t *data, size_t n)
 	return n;
 }
 
-/* Port 2 when nothing is joined to it: a byte sink, so that a guest that writes there is not stuck. */
+/*
+ * Port 2 when nothing is joined to it: a byte sink, so that a guest that writes there is not stuck.
+ */
 static size_t discard_output(void *ctx, const uint8_t *data, size_t n)
 {
 	return n;
@@ -263,8 +271,8 @@ static void let_runner_go(struct session *s)
 }
 
 /*
- * The runner closes the link when it has the verdict. Waiting for that keeps the teardown, which is milliseconds of
- * kernel work, from delaying it.
+ * The runner closes the link when it has the verdict. Waiting for that keeps the teardown, which is
+ * milliseconds of kernel work, from delaying it.
  */
 static void finish_if_taken(struct session *s)
 {
