@@ -307,6 +307,10 @@ static void send_notes(struct session *s)
 		send_note(s, "hvc0: %" PRIu64 " bytes dropped", s->tty_dropped);
 	struct vm_stats stats;
 	vm_stats(s->vm, &stats);
+	for (size_t i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)
+		if (stats.console.port[i].bytes_lost)
+			send_note(s, "port %zu: %" PRIu64 " bytes lost in a reset by the guest", i,
+				  stats.console.port[i].bytes_lost);
 	uint64_t serial = s->serial_dropped + stats.uart_dropped;
 	if (serial)
 		send_note(s, "serial ports: %" PRIu64 " bytes dropped", serial);
@@ -497,7 +501,8 @@ static int build(struct session *s, struct error *err)
 		.ops = { [CONSOLE_PORT_TTY] = { .output = tty_output,
 						.input_ready = flush_tty_input },
 			 [CONSOLE_PORT_FRAMES] = { .output = frames_output,
-						   .input_ready = flush_to_guest },
+						   .input_ready = flush_to_guest,
+						   .must_arrive = true },
 			 [CONSOLE_PORT_RELAY] = { .output = discard_output } },
 		.ctx = { s, s, s },
 		.rows = s->config->rows,

@@ -198,6 +198,39 @@ static void test_power_off_with_output_queued_runner_away_nothing_is_lost(void *
 	buf_fini(&initrd);
 }
 
+/* As a stock kernel's power-off does. The runner is away for longer than a sink has that may lose bytes. */
+static void test_reset_with_output_queued_runner_away_nothing_is_lost(void **state UNUSED)
+{
+	enum { N_FRAMES = 200 };
+	struct buf initrd = { 0 };
+	struct runner r;
+	make_output(&initrd, N_FRAMES);
+	start(&r, "abandon reset", &initrd, -1, LIMIT_MS);
+	usleep(1500 * 1000);
+	read_all(&r);
+	assert_true(r.outcome.has_exit);
+	assert_int_equal(r.n_stdout, N_FRAMES * 60000);
+	assert_int_equal(r.outcome.outcome, OUTCOME_FAIL);
+	finish(&r);
+	buf_fini(&initrd);
+}
+
+/* The vCPU that waits in the reset is let go by the limit, and what is lost is said. */
+static void test_reset_with_output_queued_runner_away_past_the_limit_ends(void **state UNUSED)
+{
+	enum { N_FRAMES = 200 };
+	struct buf initrd = { 0 };
+	struct runner r;
+	make_output(&initrd, N_FRAMES);
+	start(&r, "abandon reset", &initrd, -1, 500);
+	usleep(1500 * 1000);
+	read_all(&r);
+	assert_int_equal(r.outcome.outcome, OUTCOME_TIMEOUT);
+	assert_non_null(strstr(buf_str(&r.notes), "bytes lost"));
+	finish(&r);
+	buf_fini(&initrd);
+}
+
 static void test_power_off_with_endless_output_queued_ends_well(void **state UNUSED)
 {
 	struct runner r;
@@ -212,6 +245,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_exit_flood_without_receive_buffers_memory_stays_bounded),
 		cmocka_unit_test(test_power_off_with_output_queued_runner_away_nothing_is_lost),
+		cmocka_unit_test(test_reset_with_output_queued_runner_away_nothing_is_lost),
+		cmocka_unit_test(test_reset_with_output_queued_runner_away_past_the_limit_ends),
 		cmocka_unit_test(test_power_off_with_endless_output_queued_ends_well),
 	};
 	guest_vm_skip_without_kvm();

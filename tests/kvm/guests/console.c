@@ -6,6 +6,7 @@
  *is written any more badqueue            break each rule of queues once: the device must ask for a
  *reset, and work again after it flood[=N]           send the initrd N times (for ever) on port 1
  *	abandon             offer the initrd on port 1 in as many buffers as the queue holds, and power off at once
+ *	abandon reset       the same, but reset the console before: the host may still be reading
  *	endless             the same on every port with buffers that name most of RAM: more than anybody can take
  *	tty                 echo on port 0 until an EOT (0x04) was echoed
  *	relay               the same on port 2
@@ -205,6 +206,8 @@ void guest_main(const struct boot_params *boot)
 		flood(boot, floods);
 	if (boot_word(boot, "abandon", NULL))
 		abandon(boot);
+	if (boot_word(boot, "reset", NULL))
+		vq_device_reset(CONSOLE_MMIO);
 	if (boot_word(boot, "endless", NULL))
 		endless();
 	if (boot_word(boot, "tty", NULL))
