@@ -168,8 +168,10 @@ static void on_left_msg(struct reactor_msg *msg)
 void vm_stop(struct vm *vm, enum vm_end end)
 {
 	ASSERT(end != VM_RUNNING);
-	if (vm->started && !vm->ended)
-		note_end(vm, end, "");
+	if (!vm->started || vm->ended)
+		return;
+	note_end(vm, end, "");
+	virtio_console_cut_short(vm->console); /* a vCPU may wait in a reset of it */
 }
 
 void vm_drain(struct vm *vm)
