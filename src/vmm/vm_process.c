@@ -18,11 +18,11 @@
 static void ignore_terminal_signals(void)
 {
 	static const int signals[] = { SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE };
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t none;
 
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		/* NOLINTNEXTLINE(concurrency-mt-unsafe): there is one thread yet */
-		(void)signal(signals[i], SIG_IGN);
+		(void)sigaction(signals[i], &ignore, NULL); /* cannot fail for these */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
