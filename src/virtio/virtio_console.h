@@ -30,6 +30,11 @@ struct virtio_console_port_ops {
 	void (*input_ready)(void *ctx);
 	/* The guest opened or closed the port. Optional. */
 	void (*opened)(void *ctx, bool open);
+	/*
+	 * The sink refuses for a while only: a guest's reset waits for it, however long, up to virtio_console_cut_short.
+	 * Any other sink that still refuses after a second loses what is left.
+	 */
+	bool must_arrive;
 };
 
 struct virtio_console_config {
@@ -58,6 +63,11 @@ size_t virtio_console_send(struct virtio_console *c, enum virtio_console_port_id
  * callback.
  */
 void virtio_console_resume(struct virtio_console *c, enum virtio_console_port_id port);
+/*
+ * The VM ends: a reset that waits for a must_arrive sink waits no longer, and none will from now on. What such a sink has
+ * not taken then is lost and counted.
+ */
+void virtio_console_cut_short(struct virtio_console *c);
 /* Host side of port @port opened or closed (5.3.6.2 PORT_OPEN); ports start open. */
 void virtio_console_set_open(struct virtio_console *c, enum virtio_console_port_id port, bool open);
 /* New terminal size of port 0. */

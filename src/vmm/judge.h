@@ -30,6 +30,7 @@ struct judge {
 	bool oops;
 	bool stall;
 	bool has_exit;
+	bool is_exit_text; /* it came over COM2 */
 	struct frame_exit exit;
 	char init_error[512];
 	uint32_t last_phase;

@@ -168,8 +168,10 @@ static void on_left_msg(struct reactor_msg *msg)
 void vm_stop(struct vm *vm, enum vm_end end)
 {
 	ASSERT(end != VM_RUNNING);
-	if (vm->started && !vm->ended)
-		note_end(vm, end, "");
+	if (!vm->started || vm->ended)
+		return;
+	note_end(vm, end, "");
+	virtio_console_cut_short(vm->console); /* a vCPU may wait in a reset of it */
 }
 
 void vm_drain(struct vm *vm)
@@ -268,6 +270,26 @@ static void down_vcpus(struct vm *vm)
 	vm->cpuid = arch_cpuid_free(vm->cpuid);
 }
 
+/* The initramfs: a file, and right behind it the suffix from memory, if there is one. */
+static int load_initrd(struct vm *vm, struct error *err)
+{
+	const struct vm_config *c = &vm->config;
+	gpa_t suffix;
+
+	vm->boot.initrd_len = c->initrd_len + c->initrd_suffix_len;
+	if (arch_initrd_place(vm->boot.ram_bytes, c->kernel->end, vm->boot.initrd_len,
+			      &vm->boot.initrd, err) < 0 ||
+	    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len, err) < 0)
+		return err->code;
+	/* No suffix, no place for it: a file that ends with RAM has nothing behind it. */
+	if (!c->initrd_suffix_len)
+		return 0;
+	int res = gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
+		      ? guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
+		      : -EFAULT;
+	return res < 0 ? error_set(err, res, "cannot place the initramfs") : 0;
+}
+
 static int up_load(struct vm *vm, struct error *err)
 {
 	const struct vm_config *c = &vm->config;
@@ -283,23 +305,9 @@ static int up_load(struct vm *vm, struct error *err)
 		.ram_bytes = c->memory_mib * MIB,
 		.console = true,
 	};
-	if (vm_memory_load_kernel(&vm->mem, k, err) < 0)
+	if (vm_memory_load_kernel(&vm->mem, k, err) < 0 ||
+	    (c->initrd_fd >= 0 && load_initrd(vm, err) < 0))
 		return err->code;
-	if (c->initrd_fd >= 0) {
-		gpa_t suffix;
-		vm->boot.initrd_len = c->initrd_len + c->initrd_suffix_len;
-		if (arch_initrd_place(vm->boot.ram_bytes, k->end, vm->boot.initrd_len,
-				      &vm->boot.initrd, err) < 0 ||
-		    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len,
-					err) < 0)
-			return err->code;
-		int res =
-		    gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
-			? guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
-			: -EFAULT;
-		if (res < 0)
-			return error_set(err, res, "cannot place the initramfs");
-	}
 	return arch_boot_write(&vm->mem, &vm->boot, err);
 }
 
