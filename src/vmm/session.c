@@ -83,7 +83,7 @@ static void stop_vm(struct session *s, enum judge_limit limit)
 	vm_stop(s->vm, VM_STOPPED);
 }
 
-static void on_timer(struct reactor_op *op, int res, bool more)
+static void on_timer(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct limit_timer *t = container_of(op, struct limit_timer, op);
 
@@ -257,7 +257,7 @@ static size_t tty_output(void *ctx, const uint8_t *data, size_t n)
 /*
  * Port 2 when nothing is joined to it: a byte sink, so that a guest that writes there is not stuck.
  */
-static size_t discard_output(void *ctx, const uint8_t *data, size_t n)
+static size_t discard_output(void *ctx UNUSED, const uint8_t *data UNUSED, size_t n)
 {
 	return n;
 }
@@ -474,7 +474,7 @@ static void on_link_writable(void *ctx)
 	let_runner_go(s);
 }
 
-static void on_link_closed(void *ctx, int err)
+static void on_link_closed(void *ctx, int err UNUSED)
 {
 	struct session *s = ctx;
 
