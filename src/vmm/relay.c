@@ -128,7 +128,9 @@ static size_t output(void *ctx, const uint8_t *data, size_t n)
 	struct relay *r = ctx;
 	size_t sent = 0;
 
-	while (!r->stopped && r->client_fd >= 0 && sent < n) {
+	if (r->stopped)
+		return n; /* nobody is left to take it, and the console's stop would wait for us */
+	while (r->client_fd >= 0 && sent < n) {
 		ssize_t put =
 		    send(r->client_fd, data + sent, n - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (put < 0 && errno == EINTR)
@@ -179,6 +181,10 @@ void relay_stop(struct relay *r)
 	hang_up(r);
 	if (!reactor_op_is_idle(&r->listen))
 		reactor_cancel(r->reactor, &r->listen);
+	if (r->guest_stalled) {
+		r->guest_stalled = false;
+		virtio_console_resume(r->console, CONSOLE_PORT_RELAY);
+	}
 }
 
 bool relay_is_idle(const struct relay *r)
