@@ -1,7 +1,7 @@
 /*
  * The loop, and what each descriptor's turn does.
  *
- *	stage	| command ends	| all sources finished	| EXIT_ACK, port gone, 1 s without progress
+ *	stage	| command ends	| all sources finished	| EXIT_ACK, port gone, 1 s with nothing unsent
  *	RUN	| DRAIN		| -			| -
  *	DRAIN	| -		| ACK (EXIT is sent)	| -
  *	ACK	| -		| -			| DONE
@@ -223,7 +223,8 @@ static void await_ack(struct supervisor *s)
 		outlet_send(s->outlet, FRAME_EXIT, &s->exit, sizeof(s->exit));
 	if (s->is_acked || s->outlet->on_com2) {
 		s->stage = STAGE_DONE;
-	} else if (n_unsent != s->n_unsent) {
+	} else if (n_unsent > 0 || n_unsent != s->n_unsent) {
+		/* A port that takes nothing has a host behind it that is slow, not one that is gone. */
 		s->n_unsent = n_unsent;
 		s->deadline.ack_ms = clock_now_ms() + ACK_MS;
 	}

@@ -1,6 +1,6 @@
 /*
- * `ktstr doctor`: what this host can do for VMs, what it lacks, and what to do about it. Exit status 0 when an unmodified
- * kernel can run here, 116 (SKIP) when not.
+ * `ktstr doctor`: what this host can do for VMs, what it lacks, and what to do about it. Exit
+ * status 0 when an unmodified kernel can run here, 116 (SKIP) when not.
  */
 #include <errno.h>
 #include <jansson.h>

@@ -1,6 +1,6 @@
 /*
- * `ktstr run` and `ktstr shell`, in the order of events:
- * options -> kernel -> can this KVM boot it? -> initramfs -> artefacts -> VM process -> runner -> report.
+ * `ktstr run` and `ktstr shell`, in the order of events: options -> kernel -> can this KVM boot it?
+ * -> initramfs -> artefacts -> VM process -> runner -> report.
  */
 #include <errno.h>
 #include <fcntl.h>

@@ -167,9 +167,9 @@ static bool starts_with(const struct buf *line, const char *prefix)
 }
 
 /*
- * The fallback of a guest without port 1: its output comes as it is over COM2, what PID 1 says there is marked, and its
- * sentinels, each with an empty line before it, are not for the user. Once a frame of the guest arrived, COM2 carries
- * crash reports only.
+ * The fallback of a guest without port 1: its output comes as it is over COM2, what PID 1 says
+ * there is marked, and its sentinels, each with an empty line before it, are not for the user. Once
+ * a frame of the guest arrived, COM2 carries crash reports only.
  */
 static void end_com2_line(struct runner *r)
 {
@@ -369,7 +369,10 @@ static void on_input(struct reactor_op *op, int res, bool more)
 {
 	struct runner *r = container_of(op, struct runner, input);
 
-	/* A regular file cannot be polled, and need not be: on_writable and this call read it to its end. */
+	/*
+	 * A regular file cannot be polled, and need not be: on_writable and this call read it to
+	 * its end.
+	 */
 	if (res > 0 || res == -EPERM)
 		pump_input(r);
 }

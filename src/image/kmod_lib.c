@@ -30,13 +30,7 @@ static const struct {
 };
 static_assert(ARRAY_SIZE(symbols) * sizeof(void *) == sizeof(struct kmod_lib), "each has its line");
 
-static int not_usable(struct error *err)
-{
-	const char *why = dlerror(); /* NOLINT(concurrency-mt-unsafe): set-up, one thread */
-
-	return error_set_text(err, -ENOENT, "kernel modules need libkmod: %s", why);
-}
-
+/* NOLINTBEGIN(concurrency-mt-unsafe): glibc's dlerror is per thread */
 int kmod_lib_load(struct kmod_lib *ret, struct error *err)
 {
 	struct kmod_lib lib;
@@ -44,11 +38,12 @@ int kmod_lib_load(struct kmod_lib *ret, struct error *err)
 	void *handle = dlopen(KMOD_SONAME, RTLD_LAZY | RTLD_LOCAL | RTLD_NODELETE);
 
 	if (!handle)
-		return not_usable(err);
+		return error_set_text(err, -ENOENT, "kernel modules need libkmod: %s", dlerror());
 	for (size_t i = 0; i < ARRAY_SIZE(symbols); i++) {
 		void *symbol = dlsym(handle, symbols[i].name);
 		if (!symbol) {
-			(void)not_usable(err);
+			(void)error_set_text(err, -ENOENT, "kernel modules need libkmod: %s",
+					     dlerror());
 			(void)dlclose(handle);
 			return err->code;
 		}
@@ -58,3 +53,4 @@ int kmod_lib_load(struct kmod_lib *ret, struct error *err)
 	*ret = lib;
 	return 0;
 }
+/* NOLINTEND(concurrency-mt-unsafe) */

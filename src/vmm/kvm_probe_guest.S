@@ -1,7 +1,8 @@
 /*
- * The micro-guests of kvm_probe.c: one blob, copied to PROBE_LOAD (1 MiB) and entered at one of its labels, at CPL0 with
- * identity-mapped memory. Each ends in `out %al, $PORT_DONE`, which is its answer; a fault has no handler and ends in a
- * triple fault, an instruction that KVM cannot emulate in KVM_EXIT_INTERNAL_ERROR.
+ * The micro-guests of kvm_probe.c: one blob, copied to PROBE_LOAD (1 MiB) and entered at one of its
+ * labels, at CPL0 with identity-mapped memory. Each ends in `out %al, $PORT_DONE`, which is its
+ * answer; a fault has no handler and ends in a triple fault, an instruction that KVM cannot emulate
+ * in KVM_EXIT_INTERNAL_ERROR.
  *
  * %rdi: an address for probes that take one; %rcx: a loop count.
  */

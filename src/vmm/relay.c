@@ -28,8 +28,8 @@ struct relay {
 };
 
 /*
- * A client's end of file is half an end: it may still wait for the guest's answer. It is let go when it hung up and all
- * that it sent has reached the guest.
+ * A client's end of file is half an end: it may still wait for the guest's answer. It is let go
+ * when it hung up and all that it sent has reached the guest.
  */
 static void accept_next(struct relay *r);
 

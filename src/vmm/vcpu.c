@@ -15,8 +15,8 @@
 #include "vmm/kvm.h"
 
 /*
- * The kick: with immediate_exit set, KVM_RUN returns EINTR at once; the signal ends one that is inside the guest or
- * blocked in HLT. Setting the flag before sending the signal leaves no window.
+ * The kick: with immediate_exit set, KVM_RUN returns EINTR at once; the signal ends one that is
+ * inside the guest or blocked in HLT. Setting the flag before sending the signal leaves no window.
  */
 enum { VCPU_STACK = 256 * 1024 };
 
@@ -233,7 +233,10 @@ int vcpu_start(struct vcpu *v, struct error *err)
 	pthread_attr_t attr;
 
 	ASSERT(!v->started);
-	/* Born with every signal but the kick blocked: signals of the process belong to the I/O thread. */
+	/*
+	 * Born with every signal but the kick blocked: signals of the process belong to the I/O
+	 * thread.
+	 */
 	(void)sigfillset(&all);
 	(void)sigdelset(&all, kick_signal());
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);

@@ -11,7 +11,10 @@
 
 #include "base/fd.h"
 
-/* A terminal's signals go to the whole foreground group: what to do about them is the runner's to say. */
+/*
+ * A terminal's signals go to the whole foreground group: what to do about them is the runner's to
+ * say.
+ */
 static void ignore_terminal_signals(void)
 {
 	static const int signals[] = { SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE };
@@ -24,8 +27,9 @@ static void ignore_terminal_signals(void)
 }
 
 /*
- * Standard input and output are the runner's: whoever waits for their end must not have to wait for the teardown here,
- * which comes after the runner's exit. The error stream stays, for failed assertions.
+ * Standard input and output are the runner's: whoever waits for their end must not have to wait for
+ * the teardown here, which comes after the runner's exit. The error stream stays, for failed
+ * assertions.
  */
 static void leave_standard_streams(void)
 {
