@@ -44,9 +44,11 @@ int command_fail(const struct error *err)
 	size_t n = 0;
 
 	/* One line, whatever a file's name holds. */
-	for (; err->text[n]; n++)
-		text[n] =
-		    (unsigned char)err->text[n] < ' ' || err->text[n] == 0x7f ? '?' : err->text[n];
+	for (; err->text[n]; n++) {
+		text[n] = err->text[n];
+		if ((unsigned char)text[n] < ' ' || text[n] == 0x7f)
+			text[n] = '?';
+	}
 	text[n] = 0;
 	fprintf(stderr, "ktstr: %s\n", text);
 	return exit_code_of_error(err);

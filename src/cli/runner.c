@@ -77,7 +77,7 @@ void run_result_fini(struct run_result *r)
 void run_result_add_phase(struct run_result *r, uint32_t phase, uint64_t time_ns, bool is_guest)
 {
 	if (r->n_phases < RUNNER_MAX_PHASES)
-		r->phases[r->n_phases++] = (struct runner_phase){ phase, time_ns, is_guest };
+		r->phases[r->n_phases++] = (struct runner_phase){ time_ns, phase, is_guest };
 }
 
 void run_result_add_note(struct run_result *r, const char *text, size_t n)
@@ -88,7 +88,7 @@ void run_result_add_note(struct run_result *r, const char *text, size_t n)
 
 /* Stopping */
 
-static void on_kill_timer(struct reactor_op *op, int res, bool more)
+static void on_kill_timer(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, kill_timer);
 
@@ -109,7 +109,7 @@ static void stop_vm(struct runner *r)
 		      on_kill_timer);
 }
 
-static void on_overdue(struct reactor_op *op, int res, bool more)
+static void on_overdue(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, overdue);
 	static const char text[] = "the VM process did not end in time and was killed";
@@ -290,7 +290,7 @@ static void on_frame(void *ctx, const struct frame *f)
 }
 
 /* The VM process is gone without a verdict: how it ended is the verdict. */
-static void on_closed(void *ctx, int err)
+static void on_closed(void *ctx, int err UNUSED)
 {
 	struct runner *r = ctx;
 	struct run_result *res = r->result;
@@ -365,7 +365,7 @@ static void pump_input(struct runner *r)
 	}
 }
 
-static void on_input(struct reactor_op *op, int res, bool more)
+static void on_input(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, input);
 
@@ -389,7 +389,7 @@ static const struct link_ops link_callbacks = { on_frame, on_writable, on_closed
 
 /* Signals */
 
-static void on_signal(struct reactor_op *op, int res, bool more)
+static void on_signal(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, signals);
 	struct signalfd_siginfo info;
@@ -400,7 +400,7 @@ static void on_signal(struct reactor_op *op, int res, bool more)
 	}
 }
 
-static void on_resize(struct reactor_op *op, int res, bool more)
+static void on_resize(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, resize);
 	struct signalfd_siginfo info;

@@ -16,8 +16,8 @@
 enum { RUNNER_MAX_PHASES = 32, RUNNER_MAX_NOTES = 32 };
 
 struct runner_phase {
-	uint32_t phase;
 	uint64_t time_ns; /* CLOCK_MONOTONIC here; phases of the guest are moved to it */
+	uint32_t phase;
 	bool is_guest;
 };
 

@@ -27,6 +27,7 @@ enum {
 	UNSTOPPABLE_QUEUE_MAX = 1024 * 1024,
 	TTY_INPUT_MAX = 64 * 1024,
 	TO_GUEST_MAX = 256 * 1024,
+	UNREAD_ACKS_MAX = 16,
 	/* A panicked guest has panic=-1 and resets itself; one that does not is ended. */
 	PANIC_GRACE_S = 3,
 };
@@ -52,6 +53,7 @@ struct session {
 	uint8_t *decoder_storage;
 	struct buf to_guest; /* frames for port 1 that the guest has no buffer for yet */
 	uint64_t to_guest_sequence;
+	unsigned n_unread_acks; /* answers to EXIT in to_guest, at most */
 	struct buf tty_input;
 	struct limit_timer timers[N_TIMERS];
 	bool frames_stalled; /* port 1 waits for the link */
@@ -81,7 +83,7 @@ static void stop_vm(struct session *s, enum judge_limit limit)
 	vm_stop(s->vm, VM_STOPPED);
 }
 
-static void on_timer(struct reactor_op *op, int res, bool more)
+static void on_timer(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct limit_timer *t = container_of(op, struct limit_timer, op);
 
@@ -119,6 +121,8 @@ static void flush_to_guest(void *ctx)
 	size_t n = virtio_console_send(vm_console(s->vm), CONSOLE_PORT_FRAMES, s->to_guest.data,
 				       s->to_guest.len);
 	buf_consume(&s->to_guest, n);
+	if (!s->to_guest.len)
+		s->n_unread_acks = 0;
 	resume_link(s);
 }
 
@@ -155,10 +159,11 @@ static void on_guest_exit(struct session *s, const struct frame *f)
 	memcpy(&exit, f->payload, sizeof(exit));
 	judge_exit(&s->judge, &exit);
 	/*
-	 * Everything before it has been decoded, in order: the guest may go. One that says it again without having taken
-	 * the answer is not answered again: what waits for its buffers is bounded.
+	 * Everything before it has been decoded, in order: the guest may go. The answer waits behind
+	 * whatever input the guest has not read; a guest that says EXIT again and again without
+	 * reading is not answered for ever.
 	 */
-	if (s->to_guest.len < TO_GUEST_MAX)
+	if (s->n_unread_acks++ < UNREAD_ACKS_MAX)
 		send_to_guest(s, FRAME_EXIT_ACK, NULL, 0);
 }
 
@@ -252,7 +257,7 @@ static size_t tty_output(void *ctx, const uint8_t *data, size_t n)
 /*
  * Port 2 when nothing is joined to it: a byte sink, so that a guest that writes there is not stuck.
  */
-static size_t discard_output(void *ctx, const uint8_t *data, size_t n)
+static size_t discard_output(void *ctx UNUSED, const uint8_t *data UNUSED, size_t n)
 {
 	return n;
 }
@@ -469,7 +474,7 @@ static void on_link_writable(void *ctx)
 	let_runner_go(s);
 }
 
-static void on_link_closed(void *ctx, int err)
+static void on_link_closed(void *ctx, int err UNUSED)
 {
 	struct session *s = ctx;
 

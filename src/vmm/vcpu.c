@@ -36,6 +36,7 @@ int vcpu_signal_init(struct error *err)
 	return sigaction(kick_signal(), &sa, NULL) < 0 ? error_set(err, errno, "sigaction") : 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): each is one thing that KVM wants to know */
 int vcpu_init(struct vcpu *v, int kvm_fd, int vm_fd, uint64_t id, uint32_t index,
 	      struct vcpu_env *env, struct error *err)
 {
@@ -113,7 +114,7 @@ static void internal_error(struct vcpu *v)
 {
 	const struct kvm_run *run = v->run;
 	char what[192];
-	int n = snprintf(what, sizeof(what), "KVM internal error %u", run->internal.suberror);
+	int n;
 
 	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
 		n = snprintf(what, sizeof(what), "KVM could not emulate an instruction");
@@ -126,6 +127,8 @@ static void internal_error(struct vcpu *v)
 				n += snprintf(what + n, sizeof(what) - (size_t)n, "%s%02x",
 					      i ? " " : ": ", run->emulation_failure.insn_bytes[i]);
 		}
+	} else {
+		(void)snprintf(what, sizeof(what), "KVM internal error %u", run->internal.suberror);
 	}
 	fail(v, VCPU_INTERNAL_ERROR, what);
 }

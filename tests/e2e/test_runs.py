@@ -151,6 +151,14 @@ def test_memory_too_small_for_an_initrd(box):
     box.need_clean()
 
 
+def test_initrd_of_whole_pages_ends_with_ram(box):
+    for size in (8192, 8191):
+        console = box.run('run', '--kernel', e2e.guest('hello'), '--memory', '16', '--initrd',
+                          box.file('whole', bytes(size)))
+        need(console.status == PASSED, console.text())
+    box.need_clean()
+
+
 def test_huge_topologies_are_refused(box):
     for topology in ('1,1,4096,1', '64,4096,1,1', '1,1,2048,2'):
         result = box.run('run', '--kernel', e2e.guest('hello'), '--memory', '16', '--topology', topology)

@@ -231,6 +231,33 @@ static void test_reset_with_output_queued_runner_away_past_the_limit_ends(void *
 	buf_fini(&initrd);
 }
 
+/* A listening socket in the abstract namespace. */
+static int listen_at(const char *name, struct sockaddr_un *ret, socklen_t *ret_len)
+{
+	*ret = (struct sockaddr_un){ .sun_family = AF_UNIX };
+	int n =
+	    snprintf(ret->sun_path + 1, sizeof(ret->sun_path) - 1, "%s-%d", name, (int)getpid());
+	*ret_len = (socklen_t)(offsetof(struct sockaddr_un, sun_path) + 1 + (size_t)n);
+	int fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
+	assert_true(fd >= 0);
+	assert_int_equal(bind(fd, (struct sockaddr *)ret, *ret_len), 0);
+	assert_int_equal(listen(fd, 1), 0);
+	return fd;
+}
+
+/* Output on port 2 that nobody came for does not hold up the end of the process. */
+static void test_relay_without_a_client_ends_at_once(void **state UNUSED)
+{
+	struct sockaddr_un addr;
+	socklen_t len;
+	struct runner r;
+	start(&r, "whisper", NULL, listen_at("ktstr-test-relay", &addr, &len), LIMIT_MS);
+	read_all(&r);
+	uint64_t begin_ns = clock_now_ns();
+	finish(&r);
+	assert_true(clock_now_ns() - begin_ns < 800 * NS_PER_MS);
+}
+
 static void test_power_off_with_endless_output_queued_ends_well(void **state UNUSED)
 {
 	struct runner r;
@@ -247,6 +274,7 @@ int main(void)
 		cmocka_unit_test(test_power_off_with_output_queued_runner_away_nothing_is_lost),
 		cmocka_unit_test(test_reset_with_output_queued_runner_away_nothing_is_lost),
 		cmocka_unit_test(test_reset_with_output_queued_runner_away_past_the_limit_ends),
+		cmocka_unit_test(test_relay_without_a_client_ends_at_once),
 		cmocka_unit_test(test_power_off_with_endless_output_queued_ends_well),
 	};
 	guest_vm_skip_without_kvm();

@@ -12,6 +12,7 @@
  *	abandon reset       the same, but reset the console before: the host may still be reading
  *	endless             the same on every port with buffers that name most of RAM: more than
  *	                    anybody can take
+ *	whisper             offer a few bytes on port 2, and power off at once
  *	tty                 echo on port 0 until an EOT (0x04) was echoed
  *	relay               the same on port 2
  *	send                send the initrd on port 1, wait for a FRAME_EXIT_ACK there
@@ -81,6 +82,12 @@ static void endless(void)
 	for (unsigned port = 0; port < N_PORTS; port++)
 		/* NOLINTNEXTLINE(performance-no-int-to-ptr): a guest's physical address */
 		console_send_begin(port, (const void *)(uintptr_t)BEGIN, SIZE);
+}
+
+static void whisper(void)
+{
+	static const uint8_t text[16] = "is anybody here";
+	console_send_begin(PORT_RELAY, text, sizeof(text));
 }
 
 static void echo(unsigned port)
@@ -214,6 +221,8 @@ void guest_main(const struct boot_params *boot)
 		vq_device_reset(CONSOLE_MMIO);
 	if (boot_word(boot, "endless", NULL))
 		endless();
+	if (boot_word(boot, "whisper", NULL))
+		whisper();
 	if (boot_word(boot, "tty", NULL))
 		echo(PORT_TTY);
 	if (boot_word(boot, "relay", NULL))

@@ -195,7 +195,7 @@ static const struct row rows[] = {
 	  .why = "mount /proc" },
 };
 
-static void test_decide_each_way_to_end_has_its_outcome(void **state)
+static void test_decide_each_way_to_end_has_its_outcome(void **state UNUSED)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *r = &rows[i];
@@ -216,7 +216,7 @@ static void test_decide_each_way_to_end_has_its_outcome(void **state)
 	}
 }
 
-static void test_serial_in_single_bytes_is_the_same(void **state)
+static void test_serial_in_single_bytes_is_the_same(void **state UNUSED)
 {
 	static const char text[] = "[    1.000000] Kernel panic - not syncing: split\r\n";
 	char why[JUDGE_TEXT_MAX];
@@ -229,7 +229,7 @@ static void test_serial_in_single_bytes_is_the_same(void **state)
 	assert_string_equal(why, "[    1.000000] Kernel panic - not syncing: split\n");
 }
 
-static void test_serial_endless_line_stays_bounded(void **state)
+static void test_serial_endless_line_stays_bounded(void **state UNUSED)
 {
 	char why[JUDGE_TEXT_MAX];
 	struct judge j;
@@ -243,7 +243,7 @@ static void test_serial_endless_line_stays_bounded(void **state)
 	assert_true(strlen(why) < JUDGE_TEXT_MAX);
 }
 
-static void test_exit_second_one_does_not_count(void **state)
+static void test_exit_second_one_does_not_count(void **state UNUSED)
 {
 	char why[JUDGE_TEXT_MAX];
 	struct judge j;
@@ -254,7 +254,7 @@ static void test_exit_second_one_does_not_count(void **state)
 	assert_int_equal(decide(&j, VM_POWER_OFF, why), OUTCOME_PASS);
 }
 
-static void test_init_error_longer_than_its_place_is_cut(void **state)
+static void test_init_error_longer_than_its_place_is_cut(void **state UNUSED)
 {
 	static uint8_t text[4096];
 	char why[JUDGE_TEXT_MAX];

@@ -215,10 +215,10 @@ static void test_guest_that_does_not_read_stalls_the_client(void **state)
 	CLEANUP(fd_closep) int fd = connect_client(f);
 
 	for (int i = 0; i < 1000; i++) {
-		client_sends(fd, &sent, 100 * STREAM);
+		client_sends(fd, &sent, (size_t)100 * STREAM);
 		turns(f, 1);
 	}
-	assert_true(sent < 2 * STREAM); /* the socket, the guest's buffers and one chunk */
+	assert_true(sent < (size_t)2 * STREAM); /* the socket, the guest's buffers and one chunk */
 	for (int i = 0; i < 5000 && got < sent; i++) {
 		guest_reads(f, &got);
 		turns(f, 2);
@@ -233,10 +233,10 @@ static void test_client_that_does_not_read_stalls_the_guest(void **state)
 	CLEANUP(fd_closep) int fd = connect_client(f);
 
 	for (int i = 0; i < 1000; i++) {
-		guest_writes(f, &sent, 100 * STREAM);
+		guest_writes(f, &sent, (size_t)100 * STREAM);
 		turns(f, 1);
 	}
-	assert_true(sent < 2 * STREAM);
+	assert_true(sent < (size_t)2 * STREAM);
 	for (int i = 0; i < 5000 && got < sent; i++) {
 		assert_true(client_reads(fd, &got, 10007));
 		turns(f, 2);
@@ -305,7 +305,7 @@ static void test_client_that_goes_without_reading_frees_the_port(void **state)
 	int fd = connect_client(f);
 
 	for (int i = 0; i < 100; i++) {
-		guest_writes(f, &sent, 10 * STREAM);
+		guest_writes(f, &sent, (size_t)10 * STREAM);
 		turns(f, 1);
 	}
 	(void)fd_close(fd);
@@ -320,8 +320,10 @@ static void test_client_that_goes_without_reading_frees_the_port(void **state)
 }
 
 /* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): the name of a function */
 #define ON(backend, test) { #test " on " #backend, test, setup, teardown, &backend }
 #define ON_BOTH(test) ON(uring, test), ON(epoll, test)
+/* NOLINTEND(bugprone-macro-parentheses) */
 /* clang-format on */
 
 int main(void)

@@ -16,8 +16,9 @@
 #include "base/num.h"
 #include "image/kernel_image.h"
 
-enum { PAGE = 4096, FILE_LEN = 5 * PAGE + 123 };
-#define RAM (4 * MIB)
+#define PAGE     ((size_t)4096)
+#define FILE_LEN (5 * PAGE + 123)
+#define RAM      (4 * MIB)
 
 struct fixture {
 	struct guest_mem mem;
