@@ -1,5 +1,5 @@
 /*
- * virtio-blk (VIRTIO 1.2, 5.2): one queue of 256 requests over one raw file or block device, buffered. Requests go from
+ * virtio-blk (VIRTIO 1.2, 5.2): one queue of 256 requests over one raw file or block device, through the page cache. Requests go from
  * guest memory to the reactor's file I/O as they are, all of the queue's at once if the driver wants.
  *
  * All functions: reactor thread.
