@@ -1,25 +1,24 @@
 /*
  * From a byte stream to frames. The buffer's front always is one of four things:
  *
- *	noise      no good header starts here         drop bytes up to the next place where one
- *could waiting    (part of) a good header or frame   ask for more bytes; the storage is made to fit
- *	damaged    a whole frame, payload CRC wrong   drop its first byte and look for frames inside
- *it a frame    header and payload are right       deliver
+ *	noise     no good header starts here         drop bytes up to the next place where one could
+ *	waiting   (part of) a good header or frame   ask for more bytes; the storage is made to fit
+ *	damaged   a whole frame, payload CRC wrong   drop its first byte and look for frames inside it
+ *	a frame   header and payload are right       deliver
  *
  * Why look inside a damaged frame: when a writer dies inside a frame, or a chunk of the stream is
- *lost, the bytes that the header claims as its payload are the frames that followed. They are
- *found, at the price of a doubt: a payload may also hold frames of another stream, as data. So
- *inside the extent of a damaged frame only a header whose sequence number has not been passed yet
- *counts.
+ * lost, the bytes that the header claims as its payload are the frames that followed. They are found,
+ * at the price of a doubt: a payload may also hold frames of another stream, as data. So inside the
+ * extent of a damaged frame only a header whose sequence number has not been passed yet counts.
  *
- * Why the work is linear: a hostile stream can be all good headers, each claiming 16 MiB with a
- *wrong payload CRC. Each received byte earns RESCAN_FACTOR bytes of checksum work on damaged
- *frames; a damaged frame that nothing is left for is dropped whole. The savings are capped, so that
- *no burst is longer than RESCAN_FACTOR maximal frames. Moving the buffer's content to the front
- *happens at most once per frame waited for, and is paid by the same account.
+ * Why the work is linear: a hostile stream can be all good headers, each claiming 16 MiB with a wrong
+ * payload CRC. Each received byte earns RESCAN_FACTOR bytes of checksum work on damaged frames; a
+ * damaged frame that nothing is left for is dropped whole. The savings are capped, so that no burst is
+ * longer than RESCAN_FACTOR maximal frames. Moving the buffer's content to the front happens at most
+ * once per frame waited for, and is paid by the same account.
  *
  * A header claiming more than ever arrives delays the frames behind it at most until
- *frame_decoder_finish: then the incomplete frame is treated as damaged.
+ * frame_decoder_finish: then the incomplete frame is treated as damaged.
  */
 #include "abi/frame.h"
 

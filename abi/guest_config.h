@@ -1,6 +1,6 @@
 /*
- * What the host tells PID 1: the file GUEST_CONFIG_PATH of the initramfs, a sequence of NUL-terminated "key=value"
- * records. Keys may repeat; order is kept within a key.
+ * What the host tells PID 1: the file GUEST_CONFIG_PATH of the initramfs, a sequence of
+ * NUL-terminated "key=value" records. Keys may repeat; order is kept within a key.
  *
  *	exec=/bin/sh         the program, an absolute path in the guest
  *	arg=sh               argv, in order
@@ -26,16 +26,16 @@
 /* COM2 fallback when port 1 is not there: stdout and stderr as they are, then these lines. */
 #define GUEST_SENTINEL_START "===KTSTR_TEST_RESULT_START==="
 #define GUEST_SENTINEL_END   "===KTSTR_TEST_RESULT_END==="
-#define GUEST_SENTINEL_EXIT                                                                        \
-	"KTSTR_EXIT=" /* then the exit status in decimal: 128 + N for signal N */
+#define GUEST_SENTINEL_EXIT  "KTSTR_EXIT=" /* then the status in decimal: 128 + N for signal N */
 #define GUEST_SENTINEL_PANIC "PANIC: "
 #define GUEST_SENTINEL_INIT  "KTSTR_INIT_ERROR: "
 /* How lines of PID 1 itself begin, among the command's: there and in FRAME_STDERR. */
 #define GUEST_INIT_SAYS "ktstr-init: "
 
 /*
- * The program's own channel for frames: PID 1 leaves a SOCK_SEQPACKET socket open in the command and names its
- * descriptor in this environment variable. One message is a 4-byte little-endian enum frame_type and the payload
- * (up to 64 KiB); larger payloads travel as one memfd in SCM_RIGHTS with an otherwise empty payload. PID 1 frames them.
+ * The program's own channel for frames: PID 1 leaves a SOCK_SEQPACKET socket open in the command
+ * and names its descriptor in this environment variable. One message is a 4-byte little-endian enum
+ * frame_type and the payload (up to 64 KiB); larger payloads travel as one memfd in SCM_RIGHTS with
+ * an otherwise empty payload. PID 1 frames them.
  */
 #define GUEST_ENV_CHANNEL "KTSTR_CHANNEL_FD"

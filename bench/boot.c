@@ -159,8 +159,8 @@ static int run(const struct boot *b, struct results *r, struct error *err)
 {
 	const char *argv[N_VARIANTS][BENCH_ARGV_MAX] = { { NULL } };
 	CLEANUP(freep)
-	char *args = xasprintf("%s%s%s%s%s", KERNEL_ARGS, b->native ? " " NATIVE_ARGS : "",
-			       b->append ? " " : "", b->append ? b->append : "", "");
+	char *args = xasprintf("%s%s%s%s", KERNEL_ARGS, b->native ? " " NATIVE_ARGS : "",
+			       b->append ? " " : "", b->append ? b->append : "");
 
 	ktstr_argv(b, false, argv[OURS]);
 	ktstr_argv(b, true, argv[SAME]);
@@ -224,6 +224,7 @@ static int parse(int argc, char **argv, struct boot *b)
 	};
 	int c;
 
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
 	while ((c = getopt_long(argc, argv, "+", options, NULL)) != -1) {
 		if (c == 'i')
 			b->initrd = optarg;

@@ -15,7 +15,6 @@
 #include <time.h>
 #include <unistd.h>
 
-#include "base/clock.h"
 #include "base/num.h"
 #include "options.h"
 #include "spawn.h"
@@ -71,6 +70,17 @@ struct memory {
 	uint64_t pss, rss, dirty, guest_rss; /* KiB */
 };
 
+/* "Pss:   12 kB": true for a line of that key. */
+static bool has_kib(const char *line, const char *key, uint64_t *ret)
+{
+	size_t n = strlen(key);
+
+	if (strncmp(line, key, n) != 0 || line[n] != ':')
+		return false;
+	*ret = strtoull(line + n + 1, NULL, 10);
+	return true;
+}
+
 /* Guest RAM is the one mapping of at least its size: nothing else of a VMM is that large. */
 static void read_memory(pid_t pid, uint64_t guest_kib, struct memory *ret)
 {
@@ -81,14 +91,14 @@ static void read_memory(pid_t pid, uint64_t guest_kib, struct memory *ret)
 	(void)snprintf(path, sizeof(path), "/proc/%d/smaps", (int)pid);
 	FILE *f = fopen(path, "re");
 	while (f && fgets(line, sizeof(line), f)) {
-		if (sscanf(line, "Size: %" SCNu64, &value) == 1)
-			size = value;
 		bool is_guest = size >= guest_kib;
-		if (sscanf(line, "Pss: %" SCNu64, &value) == 1 && !is_guest)
-			ret->pss += value;
-		if (sscanf(line, "Rss: %" SCNu64, &value) == 1)
+		if (has_kib(line, "Size", &value))
+			size = value;
+		else if (has_kib(line, "Rss", &value))
 			*(is_guest ? &ret->guest_rss : &ret->rss) += value;
-		if (sscanf(line, "Private_Dirty: %" SCNu64, &value) == 1 && !is_guest)
+		else if (has_kib(line, "Pss", &value) && !is_guest)
+			ret->pss += value;
+		else if (has_kib(line, "Private_Dirty", &value) && !is_guest)
 			ret->dirty += value;
 	}
 	if (f)
@@ -117,7 +127,8 @@ static unsigned count_entries(pid_t pid, const char *folder, unsigned *ret_worke
 
 	(void)snprintf(path, sizeof(path), "/proc/%d/%s", (int)pid, folder);
 	DIR *dir = opendir(path);
-	for (struct dirent *e; dir && (e = readdir(dir));) {
+	for (struct dirent *e;
+	     dir && (e = readdir(dir));) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
 		if (e->d_name[0] == '.')
 			continue;
 		n++;
@@ -129,24 +140,14 @@ static unsigned count_entries(pid_t pid, const char *folder, unsigned *ret_worke
 	return n;
 }
 
-static double cpu_ms(pid_t pid)
-{
-	struct timespec ts = { 0 };
-	clockid_t clock;
-
-	if (clock_getcpuclockid(pid, &clock) || clock_gettime(clock, &ts) < 0)
-		return 0;
-	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
-}
-
 static void add_process(struct results *r, enum variant v, pid_t pid, uint64_t guest_kib)
 {
 	struct memory m;
 	unsigned workers = 0;
-	double before = cpu_ms(pid);
+	double before = spawn_process_cpu_ms(pid);
 
 	pause_ms(IDLE_MS);
-	dist_add(&r->d[IDLE_CPU][v], cpu_ms(pid) - before);
+	dist_add(&r->d[IDLE_CPU][v], spawn_process_cpu_ms(pid) - before);
 	read_memory(pid, guest_kib, &m);
 	dist_add(&r->d[PSS][v], (double)m.pss);
 	dist_add(&r->d[RSS][v], (double)m.rss);
@@ -156,21 +157,6 @@ static void add_process(struct results *r, enum variant v, pid_t pid, uint64_t g
 	dist_add(&r->d[FDS][v], count_entries(pid, "fd", NULL));
 	if (m.guest_rss)
 		dist_add(&r->d[GUEST_RSS][v], (double)m.guest_rss);
-}
-
-/* The first child of @pid; 0: none yet. */
-static pid_t child_of(pid_t pid)
-{
-	char path[64];
-	int child = 0;
-
-	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
-	FILE *f = fopen(path, "re");
-	if (f && fscanf(f, "%d", &child) != 1)
-		child = 0;
-	if (f)
-		(void)fclose(f);
-	return child;
 }
 
 /* --- one VM --- */
@@ -185,7 +171,7 @@ static int measure(const struct spawn_config *config, uint64_t guest_kib, enum v
 		return err->code;
 	pause_ms(SETTLE_MS);
 	for (unsigned i = 0; vm != runner && !child && i < N_TRIES; i++) {
-		child = child_of(pid);
+		(void)spawn_children(pid, &child, 1); /* none yet: 0 */
 		pause_ms(child ? 0 : 10);
 	}
 	bool alive = waitpid(pid, NULL, WNOHANG) == 0;

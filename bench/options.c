@@ -1,3 +1,4 @@
+/* One thread: NOLINTBEGIN(concurrency-mt-unsafe) getopt, exit, strerror */
 #include "options.h"
 
 #include <errno.h>
@@ -115,3 +116,4 @@ void bench_qemu_argv(const struct bench_options *o, int mark_fd, struct bench_ar
 	(void)snprintf(ret->memory, sizeof(ret->memory), "%" PRIu64 "M", o->memory_mib);
 	ret->argv[18] = ret->memory;
 }
+/* NOLINTEND(concurrency-mt-unsafe) */

@@ -20,8 +20,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
-
-extern char **environ;
+#include "base/file.h"
 
 enum { MAX_ORPHANS = 8, MAX_ENV = 512, TIME_LIMIT_MS = 60000 };
 
@@ -151,7 +150,7 @@ static void drain_mark(const struct spawn_config *config, int fd, uint64_t start
 
 /* --- orphans --- */
 
-static double process_cpu_ms(pid_t pid)
+double spawn_process_cpu_ms(pid_t pid)
 {
 	struct timespec ts;
 	clockid_t clock;
@@ -161,20 +160,34 @@ static double process_cpu_ms(pid_t pid)
 	return (double)ts.tv_sec * 1e3 + (double)ts.tv_nsec / 1e6;
 }
 
+size_t spawn_children(pid_t pid, pid_t *ret, size_t max)
+{
+	char path[64], text[256] = "";
+	size_t n = 0;
+
+	(void)snprintf(path, sizeof(path), "/proc/%d/task/%d/children", (int)pid, (int)pid);
+	if (file_read_line(path, text, sizeof(text)) < 0)
+		return 0; /* gone */
+	for (char *p = text, *end; n < max; p = end) {
+		long child = strtol(p, &end, 10);
+		if (end == p)
+			break;
+		ret[n++] = (pid_t)child;
+	}
+	return n;
+}
+
 /* Our children other than @command, with the CPU time they have used so far. */
 static size_t find_orphans(pid_t command, struct orphan ret[MAX_ORPHANS])
 {
-	char path[64];
+	pid_t children[MAX_ORPHANS];
+	size_t n_children = spawn_children(getpid(), children, MAX_ORPHANS);
 	size_t n = 0;
-	int pid;
 
-	(void)snprintf(path, sizeof(path), "/proc/self/task/%d/children", (int)getpid());
-	FILE *f = fopen(path, "re");
-	while (f && n < MAX_ORPHANS && fscanf(f, "%d", &pid) == 1)
-		if (pid != command)
-			ret[n++] = (struct orphan){ .pid = pid, .cpu_ms = process_cpu_ms(pid) };
-	if (f)
-		(void)fclose(f);
+	for (size_t i = 0; i < n_children; i++)
+		if (children[i] != command)
+			ret[n++] =
+			    (struct orphan){ children[i], spawn_process_cpu_ms(children[i]) };
 	return n;
 }
 

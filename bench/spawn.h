@@ -48,3 +48,7 @@ MUST_CHECK int spawn_measure(const struct spawn_config *config, struct spawn_sam
 MUST_CHECK int spawn_start(const struct spawn_config *config, pid_t *ret, struct error *err);
 /* The number that begins the line of @text with @word in it; NAN: no such line. */
 double spawn_line_number(const char *text, const char *word);
+/* The children of process @pid's main thread, at most @max: their number. */
+size_t spawn_children(pid_t pid, pid_t *ret, size_t max);
+/* CPU time of all threads of a process so far, ended ones included; NAN when it is gone. */
+double spawn_process_cpu_ms(pid_t pid);

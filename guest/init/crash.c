@@ -1,15 +1,15 @@
 /*
- * How a crash becomes a report, without a debugger in the guest and without slowing any program
- *down: the kernel itself starts a handler when a program dumps core.
+ * How a crash becomes a report, without a debugger in the guest and without slowing any program down:
+ * the kernel itself starts a handler when a program dumps core.
  *
- *	program: SIGSEGV -> kernel: "|/init --core PID SIGNAL", core on its stdin -> core_handler.c
- *reads the registers from the core's notes, the stack from /proc/PID/mem (the program is still
- *there), writes the text
+ *	program: SIGSEGV -> kernel: "|/init --core PID SIGNAL", core on its stdin
+ *	-> core_handler.c reads the registers from the core's notes, the stack from /proc/PID/mem (the
+ *	   program is still there), writes the text
  *	-> datagram to PID 1 -> the handler exits -> the kernel lets the program die -> SIGCHLD
  *
  * core_pipe_limit > 0 is what makes the kernel wait for the handler: so a report is here before the
- *exit status is. More crashes at the same time than that limit are not dumped, and known by their
- *signal only.
+ * exit status is. More crashes at the same time than that limit are not dumped, and known by their
+ * signal only.
  */
 #include "crash.h"
 

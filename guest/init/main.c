@@ -1,7 +1,7 @@
 /*
  * ktstr-init: the guest's PID 1. From the kernel's hands to the host's: mounts, modules, ports, the
- *command, its end, power off. Every step that can fail says which it was, as FRAME_INIT_ERROR or on
- *COM2.
+ * command, its end, power off. Every step that can fail says which it was, as FRAME_INIT_ERROR or on
+ * COM2.
  *
  *	main.c		the order of the steps
  *	config.c	the host's orders
@@ -11,11 +11,13 @@
  *	command.c	starting the command
  *	supervise.c	the poll loop while it runs, and its end
  *	  outlet.c	where news go: channel.c (frames on port 1) or console.c (text on COM2)
- *	  kmsg.c	the kernel log		messages.c	the command's own frames
- *	  input.c	its standard input	relay.c		port 2
+ *	  kmsg.c	the kernel log
+ *	  messages.c	the command's own frames
+ *	  input.c	its standard input
+ *	  relay.c	port 2
  *	crash.c		reports of programs that die; core_handler.c and below it core.c, maps.c,
- *backtrace.c, symbols.c, regs_*.c run in a process of their own ("/init --core") own_crash.c PID
- *1's own death
+ *			backtrace.c, symbols.c, regs_*.c run in a process of their own ("/init --core")
+ *	own_crash.c	PID 1's own death
  */
 #include <fcntl.h>
 #include <signal.h>

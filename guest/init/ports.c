@@ -1,10 +1,10 @@
 /*
  * A port comes to life in steps, driven by control messages of the host: the device node, then its
- *name in sysfs, then the host's end. Each step sends a uevent or wakes the port's wait queue, so
- *PID 1 sleeps in between:
+ * name in sysfs, then the host's end. Each step sends a uevent or wakes the port's wait queue, so PID
+ * 1 sleeps in between:
  *
- *	vportNpM (uevent add) -> name (uevent change) -> host connected (an edge on the open port;
- *until then poll() says POLLHUP for ever, which only an edge-triggered epoll can sleep on)
+ *	vportNpM (uevent add) -> name (uevent change) -> host connected (an edge on the open port; until
+ *	then poll() says POLLHUP for ever, which only an edge-triggered epoll can sleep on)
  */
 #include "ports.h"
 

@@ -1,13 +1,13 @@
 /*
  * The command creates the socket whenever it likes, and may close and create it again: between bind
- *and listen a connection is refused, and no event tells of the listen. So what is missing (the
- *socket, or the host's end of the port) is looked for again after a while that doubles from 10 ms
- *to half a second; a joined relay has no timer.
+ * and listen a connection is refused, and no event tells of the listen. So what is missing (the
+ * socket, or the host's end of the port) is looked for again after a while that doubles from 10 ms to
+ * half a second; a joined relay has no timer.
  *
  *	host -> port 2 -> to_socket -> socket		socket -> to_port -> port 2 -> host
  *
  * Each side is read only while its buffer is empty: that is the back-pressure. Bytes read for a
- *connection that ended are dropped, for they would be the middle of a conversation to the next one.
+ * connection that ended are dropped, for they would be the middle of a conversation to the next one.
  */
 #include "relay.h"
 

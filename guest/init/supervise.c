@@ -1,18 +1,17 @@
 /*
  * The loop, and what each descriptor's turn does.
  *
- *	stage	| command ends		| all sources finished	| EXIT_ACK, port gone, 1 s without
- *progress RUN	| DRAIN			| -			| -
- *	DRAIN	| -			| ACK (EXIT is sent)	| -
- *	ACK	| -			| -			| DONE
+ *	stage	| command ends	| all sources finished	| EXIT_ACK, port gone, 1 s with nothing unsent
+ *	RUN	| DRAIN		| -			| -
+ *	DRAIN	| -		| ACK (EXIT is sent)	| -
+ *	ACK	| -		| -			| DONE
  *
- * Back-pressure: nothing is read from a source while the outlet is behind, and nothing from the
- *port while the command does not take its standard input; so memory is bounded by one portion of
- *each.
+ * Back-pressure: nothing is read from a source while the outlet is behind, and nothing from the port
+ * while the command does not take its standard input; so memory is bounded by one portion of each.
  *
  * No byte that the command wrote before its end is lost, whatever the speed of the port: the amount
- *under way at its end (n_owed) is read without a time limit. Only what its surviving children might
- *add is waited for, DRAIN_MS at most.
+ * under way at its end (n_owed) is read without a time limit. Only what its surviving children might
+ * add is waited for, DRAIN_MS at most.
  */
 #include "supervise.h"
 
@@ -224,7 +223,8 @@ static void await_ack(struct supervisor *s)
 		outlet_send(s->outlet, FRAME_EXIT, &s->exit, sizeof(s->exit));
 	if (s->is_acked || s->outlet->on_com2) {
 		s->stage = STAGE_DONE;
-	} else if (n_unsent != s->n_unsent) {
+	} else if (n_unsent > 0 || n_unsent != s->n_unsent) {
+		/* A port that takes nothing has a host behind it that is slow, not one that is gone. */
 		s->n_unsent = n_unsent;
 		s->deadline.ack_ms = clock_now_ms() + ACK_MS;
 	}

@@ -1,6 +1,7 @@
 /*
- * ASSERT is for our own bugs only: preconditions, state machines, invariants. It is always compiled in and its
- * condition has no side effects. Guest data and host failures never reach it (STYLE.md, section 4).
+ * ASSERT is for our own bugs only: preconditions, state machines, invariants. It is always compiled
+ * in and its condition has no side effects. Guest data and host failures never reach it (STYLE.md,
+ * section 4).
  */
 #pragma once
 

@@ -1,4 +1,7 @@
-/* A growing byte buffer, owned by one thread. Allocation failure ends the process: we are on a set-up path. */
+/*
+ * A growing byte buffer, owned by one thread. Allocation failure ends the process: we are on a
+ * set-up path.
+ */
 #pragma once
 
 #include <stdarg.h>
@@ -29,8 +32,8 @@ void *xreallocarray(void *p, size_t n, size_t size);
 char *xstrdup(const char *s);
 char *xasprintf(const char *fmt, ...) PRINTF_LIKE(1, 2);
 /*
- * Zeroed pages of their own, which take memory only where they are touched (calloc may take from its heap, and clears
- * that by hand). Released by xunmap with the same @n; it takes NULL.
+ * Zeroed pages of their own, which take memory only where they are touched (calloc may take from
+ * its heap, and clears that by hand). Released by xunmap with the same @n; it takes NULL.
  */
 void *xmap(size_t n);
 void xunmap(void *p, size_t n);

@@ -1,5 +1,6 @@
 /*
- * An error on a set-up path: a negative errno and the sentence a user reads. By value in the caller, no heap.
+ * An error on a set-up path: a negative errno and the sentence a user reads. By value in the
+ * caller, no heap.
  *
  *	if (fd < 0)
  *		return error_set(err, errno, "open '%s'", path);
@@ -13,8 +14,8 @@
 enum { ERROR_TEXT_MAX = 1024 };
 
 /*
- * What an error means for the exit status (DESIGN.md, section 9). The default is ours or the host's fault; a library
- * sets another class where it alone can know.
+ * What an error means for the exit status (DESIGN.md, section 9). The default is ours or the host's
+ * fault; a library sets another class where it alone can know.
  */
 enum error_class {
 	ERROR_INFRA, /* KVM, memory, a bug: the run says nothing about the test */
@@ -29,12 +30,15 @@ struct error {
 };
 
 /*
- * Sets @err to @code and the formatted text, followed by ": strerror(code)". @code may be given as errno (positive)
- * or negative; returns the negative. Never returns 0.
+ * Sets @err to @code and the formatted text, followed by ": strerror(code)". @code may be given as
+ * errno (positive) or negative; returns the negative. Never returns 0.
  */
 int error_set(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
-/* The same without the strerror text, for what is no failed system call; @code classifies (-EINVAL, -ENOENT, ...). */
+/*
+ * The same without the strerror text, for what is no failed system call; @code classifies (-EINVAL,
+ * -ENOENT, ...).
+ */
 int error_set_text(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* The same as error_set_text, class ERROR_USAGE. */

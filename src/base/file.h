@@ -8,13 +8,17 @@
 MUST_CHECK int file_make_dirs(const char *path, unsigned mode, struct error *err);
 /* Reads at most @max bytes; -EFBIG beyond. Appends to @ret. */
 MUST_CHECK int file_read(const char *path, size_t max, struct buf *ret, struct error *err);
-/* A first line of a small file (sysfs) without its newline, cut to @n; negative errno where it cannot be read. */
+/*
+ * A first line of a small file (sysfs) without its newline, cut to @n; negative errno where it
+ * cannot be read.
+ */
 MUST_CHECK int file_read_line(const char *path, char *ret, size_t n);
 
 /*
- * A file that appears complete or not at all: written beside its place, then renamed over it. file_new_open makes
- * the unnamed or temporary file; file_new_commit syncs nothing (a cache is worth no fsync), sets @mode, renames.
- * file_new_fini without commit removes every trace. Owner: the calling thread.
+ * A file that appears complete or not at all: written beside its place, then renamed over it.
+ * file_new_open makes the unnamed or temporary file; file_new_commit syncs nothing (a cache is
+ * worth no fsync), sets @mode, renames. file_new_fini without commit removes every trace. Owner:
+ * the calling thread.
  */
 struct file_new {
 	int fd;
@@ -26,5 +30,8 @@ MUST_CHECK int file_new_open(struct file_new *f, const char *path, struct error 
 MUST_CHECK int file_new_commit(struct file_new *f, unsigned mode, struct error *err);
 void file_new_fini(struct file_new *f);
 
-/* $XDG_CACHE_HOME/ktstr, else $HOME/.cache/ktstr; -ENOENT (class usage) where neither is set. Caller frees @ret. */
+/*
+ * $XDG_CACHE_HOME/ktstr, else $HOME/.cache/ktstr; -ENOENT (class usage) where neither is set.
+ * Caller frees @ret.
+ */
 MUST_CHECK int file_cache_dir(char **ret, struct error *err);

@@ -1,4 +1,7 @@
-/* 128-bit content keys for caches (XXH3; not cryptographic: a cache of one user trusts its own files). */
+/*
+ * 128-bit content keys for caches (XXH3; not cryptographic: a cache of one user trusts its own
+ * files).
+ */
 #pragma once
 
 #include <stdint.h>

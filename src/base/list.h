@@ -65,6 +65,8 @@ static inline void list_move_all(struct list *to, struct list *from)
 	list_init(from);
 }
 
+/* NOLINTBEGIN(bugprone-macro-parentheses): @pos and @tmp are names of variables */
 #define list_for_each(pos, head) for (pos = (head)->next; pos != (head); pos = pos->next)
 #define list_for_each_safe(pos, tmp, head)                                                         \
 	for (pos = (head)->next, tmp = pos->next; pos != (head); pos = tmp, tmp = pos->next)
+/* NOLINTEND(bugprone-macro-parentheses) */

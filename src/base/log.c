@@ -10,6 +10,7 @@ static bool
 
 void log_init(void)
 {
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): before there are threads, says log.h */
 	const char *level = getenv("KTSTR_LOG");
 
 	debug = level && strcmp(level, "debug") == 0;

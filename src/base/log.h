@@ -1,4 +1,7 @@
-/* Debug lines on stderr, only with KTSTR_LOG=debug. Users' messages come from src/cli, never from here. */
+/*
+ * Debug lines on stderr, only with KTSTR_LOG=debug. Users' messages come from src/cli, never from
+ * here.
+ */
 #pragma once
 
 /* Reads KTSTR_LOG once, at the start of a process, before there are threads. */

@@ -1,6 +1,6 @@
 /*
- * Force-included before every file of the project (meson.build). Only what must be seen first or is used
- * everywhere: feature-test macros, the few basic types, attributes, ownership helpers.
+ * Force-included before every file of the project (meson.build). Only what must be seen first or is
+ * used everywhere: feature-test macros, the few basic types, attributes, ownership helpers.
  */
 #pragma once
 
@@ -23,8 +23,8 @@
 #define NORETURN          __attribute__((noreturn))
 
 /*
- * A pointer into guest memory. clang refuses to dereference, index or implicitly convert it, so a device
- * cannot touch guest memory but through bus/guest_mem.h; gcc sees a plain pointer.
+ * A pointer into guest memory. clang refuses to dereference, index or implicitly convert it, so a
+ * device cannot touch guest memory but through bus/guest_mem.h; gcc sees a plain pointer.
  */
 #if defined(__clang__)
 #define GUEST __attribute__((noderef, address_space(1)))

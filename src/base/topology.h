@@ -1,6 +1,7 @@
 /*
- * The guest's processor topology as a test declares it: numa_nodes,llcs,cores_per_llc,threads_per_core, where llcs
- * is the total over all nodes. Plain data, immutable after parsing.
+ * The guest's processor topology as a test declares it:
+ * numa_nodes,llcs,cores_per_llc,threads_per_core, where llcs is the total over all nodes. Plain
+ * data, immutable after parsing.
  */
 #pragma once
 
@@ -15,7 +16,10 @@ struct topology {
 	uint32_t threads_per_core;
 };
 
-/* "n,l,c,t"; each at least 1, llcs a multiple of nodes is not required, llcs >= nodes is. Errors are class usage. */
+/*
+ * "n,l,c,t"; each at least 1, llcs a multiple of nodes is not required, llcs >= nodes is. Errors
+ * are class usage.
+ */
 MUST_CHECK int topology_parse(const char *text, struct topology *ret, struct error *err);
 void topology_format(const struct topology *t, char text[static TOPOLOGY_TEXT_MAX]);
 
@@ -25,8 +29,8 @@ static inline uint32_t topology_n_cpus(const struct topology *t)
 }
 
 /*
- * APIC id of CPU @cpu (0 .. n_cpus - 1): thread, core and LLC numbers in bit fields just wide enough for each, so
- * ids have gaps where a count is no power of two.
+ * APIC id of CPU @cpu (0 .. n_cpus - 1): thread, core and LLC numbers in bit fields just wide
+ * enough for each, so ids have gaps where a count is no power of two.
  */
 uint32_t topology_apic_id(const struct topology *t, uint32_t cpu);
 /* Bits below the core number, and below the LLC number: the shifts of CPUID leaf 0xB. */

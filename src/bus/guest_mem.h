@@ -1,9 +1,10 @@
 /*
- * Guest memory as a sorted list of ranges, and slices of it that were checked once and cannot be misused: a slice's
- * pointer is GUEST (clang: noderef), so the only way to its bytes are the accessors below.
+ * Guest memory as a sorted list of ranges, and slices of it that were checked once and cannot be
+ * misused: a slice's pointer is GUEST (clang: noderef), so the only way to its bytes are the
+ * accessors below.
  *
- * Frozen before the first vCPU runs; then any thread may read and write through slices. The guest changes the bytes at
- * any moment: copy once, decide on the copy.
+ * Frozen before the first vCPU runs; then any thread may read and write through slices. The guest
+ * changes the bytes at any moment: copy once, decide on the copy.
  */
 #pragma once
 
@@ -11,7 +12,10 @@
 
 #include "base/error.h"
 
-/* A guest-physical address: a struct, so that it is neither added to nor swapped with a length by accident. */
+/*
+ * A guest-physical address: a struct, so that it is neither added to nor swapped with a length by
+ * accident.
+ */
 typedef struct {
 	uint64_t addr;
 } gpa_t;
@@ -47,11 +51,14 @@ struct guest_slice {
 	size_t len;
 };
 
-/* Adds one range of host memory that the caller owns and keeps mapped. -EINVAL: empty, wraps, overlaps; -ENOSPC. */
+/*
+ * Adds one range of host memory that the caller owns and keeps mapped. -EINVAL: empty, wraps,
+ * overlaps; -ENOSPC.
+ */
 MUST_CHECK int guest_mem_add(struct guest_mem *mem, const struct guest_range *range);
 /*
- * Maps @len bytes of anonymous memory (MAP_NORESERVE) at @gpa and adds it; guest_mem_fini unmaps what this mapped.
- * -errno.
+ * Maps @len bytes of anonymous memory (MAP_NORESERVE) at @gpa and adds it; guest_mem_fini unmaps
+ * what this mapped. -errno.
  */
 MUST_CHECK int guest_mem_map_anonymous(struct guest_mem *mem, gpa_t gpa, uint64_t len);
 /* Unmaps what guest_mem_map_anonymous mapped and forgets every range; idempotent. */
@@ -61,8 +68,8 @@ void guest_mem_fini(struct guest_mem *mem);
 MUST_CHECK int guest_mem_slice(const struct guest_mem *mem, gpa_t gpa, uint64_t len,
 			       struct guest_slice *ret);
 /*
- * For buffers that run on into the next range: the part of [gpa, gpa + len) that lies in the range of @gpa.
- * -EFAULT when @gpa is in none.
+ * For buffers that run on into the next range: the part of [gpa, gpa + len) that lies in the range
+ * of @gpa. -EFAULT when @gpa is in none.
  */
 MUST_CHECK int guest_mem_slice_prefix(const struct guest_mem *mem, gpa_t gpa, uint64_t len,
 				      struct guest_slice *ret);
@@ -76,8 +83,9 @@ MUST_CHECK int guest_slice_write(struct guest_slice s, size_t off, const void *b
 MUST_CHECK int guest_slice_fill(struct guest_slice s, size_t off, uint8_t value, size_t n);
 
 /*
- * Single little-endian loads and stores of naturally aligned fields. ASSERTs that offset and alignment are inside:
- * the caller checked the slice's size once. acquire/release as named; plain is relaxed, single-copy atomic.
+ * Single little-endian loads and stores of naturally aligned fields. ASSERTs that offset and
+ * alignment are inside: the caller checked the slice's size once. acquire/release as named; plain
+ * is relaxed, single-copy atomic.
  */
 uint16_t guest_slice_load16(struct guest_slice s, size_t off);
 uint16_t guest_slice_load16_acquire(struct guest_slice s, size_t off);
@@ -91,7 +99,10 @@ void guest_slice_store32(struct guest_slice s, size_t off, uint32_t v);
 /* The only way out, for readv and writev; callable from src/virtio only (tests/style). */
 struct iovec guest_slice_iovec(struct guest_slice s);
 
-/* By guest address, for set-up code that loads images and tables: -EFAULT when not inside one range. */
+/*
+ * By guest address, for set-up code that loads images and tables: -EFAULT when not inside one
+ * range.
+ */
 MUST_CHECK int guest_mem_write(const struct guest_mem *mem, gpa_t gpa, const void *buf, uint64_t n);
 MUST_CHECK int guest_mem_read(const struct guest_mem *mem, gpa_t gpa, void *buf, uint64_t n);
 /* Bytes over all ranges. */

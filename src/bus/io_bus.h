@@ -1,6 +1,6 @@
 /*
- * A table of register windows: one for MMIO, one for x86 ports. Sorted, frozen before the first vCPU runs, then read by
- * all vCPU threads without a lock; each window locks for itself.
+ * A table of register windows: one for MMIO, one for x86 ports. Sorted, frozen before the first
+ * vCPU runs, then read by all vCPU threads without a lock; each window locks for itself.
  */
 #pragma once
 
@@ -9,8 +9,9 @@
 struct io_region;
 
 /*
- * Called on vCPU threads. @off is relative to the window, @size is 1, 2, 4 or 8 and [off, off + size) lies inside.
- * Values are little-endian numbers in the low bytes. Unknown registers read as 0, writes to them are ignored.
+ * Called on vCPU threads. @off is relative to the window, @size is 1, 2, 4 or 8 and [off, off +
+ * size) lies inside. Values are little-endian numbers in the low bytes. Unknown registers read as
+ * 0, writes to them are ignored.
  */
 struct io_ops {
 	uint64_t (*read)(struct io_region *region, uint64_t off, unsigned size);
@@ -37,8 +38,8 @@ MUST_CHECK int io_bus_add(struct io_bus *bus, struct io_region *region);
 /* The window that holds all of [addr, addr + size), or NULL. */
 struct io_region *io_bus_find(const struct io_bus *bus, uint64_t addr, unsigned size);
 /*
- * Any thread. False where no window claims the access (counted): the caller then reads all ones and drops writes.
- * A size that is not 1, 2, 4 or 8 is unclaimed.
+ * Any thread. False where no window claims the access (counted): the caller then reads all ones and
+ * drops writes. A size that is not 1, 2, 4 or 8 is unclaimed.
  */
 bool io_bus_read(struct io_bus *bus, uint64_t addr, unsigned size, uint64_t *ret);
 bool io_bus_write(struct io_bus *bus, uint64_t addr, unsigned size, uint64_t value);

@@ -1,6 +1,7 @@
 /*
- * An interrupt line as a device sees it: an eventfd that the VM binds to a GSI with irqfd. One write is one pulse of an
- * edge-triggered pin. fd -1 is a line that goes nowhere (tests, devices without an interrupt).
+ * An interrupt line as a device sees it: an eventfd that the VM binds to a GSI with irqfd. One
+ * write is one pulse of an edge-triggered pin. fd -1 is a line that goes nowhere (tests, devices
+ * without an interrupt).
  */
 #pragma once
 

@@ -1,6 +1,6 @@
 /*
- * `ktstr doctor`: what this host can do for VMs, what it lacks, and what to do about it. Exit status 0 when an unmodified
- * kernel can run here, 116 (SKIP) when not.
+ * `ktstr doctor`: what this host can do for VMs, what it lacks, and what to do about it. Exit
+ * status 0 when an unmodified kernel can run here, 116 (SKIP) when not.
  */
 #include <errno.h>
 #include <jansson.h>
@@ -264,7 +264,7 @@ static int usage(FILE *to, int status)
 	return status;
 }
 
-int cmd_doctor(const struct command_context *ctx, int argc, char **argv)
+int cmd_doctor(const struct command_context *ctx UNUSED, int argc, char **argv)
 {
 	struct doctor d = { 0 };
 	bool json = argc == 2 && strcmp(argv[1], "--json") == 0;

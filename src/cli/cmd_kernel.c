@@ -22,7 +22,7 @@ static int usage(FILE *to, int status)
 	return status;
 }
 
-static int list(const char *cache, int argc, char **argv, struct error *err)
+static int list(const char *cache, int argc, char **argv UNUSED, struct error *err)
 {
 	struct kernel_entry *entries;
 	size_t n;
@@ -105,7 +105,7 @@ static const struct {
 	int (*run)(const char *cache, int argc, char **argv, struct error *err);
 } verbs[] = { { "list", list }, { "add", add }, { "fetch", fetch }, { "path", path } };
 
-int cmd_kernel(const struct command_context *ctx, int argc, char **argv)
+int cmd_kernel(const struct command_context *ctx UNUSED, int argc, char **argv)
 {
 	CLEANUP(freep) char *cache = NULL;
 	struct error err;

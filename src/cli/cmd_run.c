@@ -1,6 +1,6 @@
 /*
- * `ktstr run` and `ktstr shell`, in the order of events:
- * options -> kernel -> can this KVM boot it? -> initramfs -> artefacts -> VM process -> runner -> report.
+ * `ktstr run` and `ktstr shell`, in the order of events: options -> kernel -> can this KVM boot it?
+ * -> initramfs -> artefacts -> VM process -> runner -> report.
  */
 #include <errno.h>
 #include <fcntl.h>
@@ -141,6 +141,7 @@ static int build_initramfs(struct run *run, struct error *err)
 		.modules_dir = o->modules_dir ? o->modules_dir : run->entry.modules_dir,
 		.modules = modules,
 		.config = config,
+		.unpacked_max = o->memory_mib * MIB,
 		.need_modules = run->kernel.release[0] != 0,
 	};
 	return initramfs_build(&c, &run->initramfs, err);
@@ -183,13 +184,12 @@ static int prepare_initramfs(struct run *run, struct error *err)
 	return run->kernel.is_linux ? check_memory(run, err) : 0;
 }
 
-static int make_cmdline(struct run *run, struct error *err)
+static void make_cmdline(struct run *run)
 {
 	buf_append_str(&run->cmdline, arch_default_cmdline());
 	for (size_t i = 0; i < run->options.n_append; i++)
 		buf_printf(&run->cmdline, " %s", run->options.append[i]);
 	(void)buf_str(&run->cmdline);
-	return 0;
 }
 
 /* Disk, artefacts, relay */
@@ -250,7 +250,7 @@ static int open_relay(struct run *run, struct error *err)
 		freep(&path);
 		return err->code;
 	}
-	strcpy(addr.sun_path, path);
+	memcpy(addr.sun_path, path, strlen(path) + 1);
 	run->relay_fd = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
 	if (run->relay_fd < 0 || bind(run->relay_fd, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
 	    listen(run->relay_fd, 1) < 0) {
@@ -377,8 +377,9 @@ static int run_steps(struct run *run, struct error *err)
 	if (reactor_backend_parse(getenv("KTSTR_REACTOR"), &run->backend, err) < 0 ||
 	    file_cache_dir(&run->cache_dir, err) < 0 || find_kernel(run, err) < 0 ||
 	    check_kvm(run, err) < 0 || open_disk(run, err) < 0 || prepare_initramfs(run, err) < 0 ||
-	    make_cmdline(run, err) < 0 || open_sinks(run, err) < 0 || open_relay(run, err) < 0)
+	    open_sinks(run, err) < 0 || open_relay(run, err) < 0)
 		return err->code;
+	make_cmdline(run);
 	run_result_add_phase(&run->result, PHASE_IMAGE_READY, clock_now_ns(), false);
 	if (start_and_supervise(run, err) < 0)
 		return err->code;

@@ -4,7 +4,7 @@
 #include "base/error.h"
 
 struct command_context {
-	uint64_t start_ns; /* when main began */
+	uint64_t start_ns; /* when the process began, CLOCK_MONOTONIC */
 };
 
 int cmd_run(const struct command_context *ctx, int argc, char **argv);

@@ -39,7 +39,9 @@ static int find_capacity(int fd, const char *path, const struct stat *st, uint64
 	return 0;
 }
 
-/* A file system without locks has none to offer: then two VMs on one image are the user's to avoid. */
+/*
+ * A file system without locks has none to offer: then two VMs on one image are the user's to avoid.
+ */
 static int lock(int fd, const char *path, bool read_only, struct error *err)
 {
 	if (flock(fd, (read_only ? LOCK_SH : LOCK_EX) | LOCK_NB) == 0)
@@ -51,7 +53,10 @@ static int lock(int fd, const char *path, bool read_only, struct error *err)
 	return 0;
 }
 
-/* What is no disk is refused before it is opened for real: opening a FIFO or a device can wait or have effects. */
+/*
+ * What is no disk is refused before it is opened for real: opening a FIFO or a device can wait or
+ * have effects.
+ */
 static int check_kind(const char *path, bool read_only, struct stat *ret, struct error *err)
 {
 	if (stat(path, ret) < 0)

@@ -1,4 +1,4 @@
-/* ktstr-init, the guest's static PID 1, inside ktstr: one file to install, and never of another version. */
+/* ktstr-init, the guest's static PID 1, inside ktstr: one file, never of another version. */
 	.section .rodata
 	.balign 4096
 	.global guest_init_begin

@@ -134,8 +134,11 @@ static json_t *json_text(const char *text, size_t n)
 	if (s)
 		return s;
 	CLEANUP(freep) char *ascii = xmalloc(n + 1);
-	for (size_t i = 0; i < n; i++)
-		ascii[i] = text[i] & 0x80 ? '?' : text[i];
+	for (size_t i = 0; i < n; i++) {
+		ascii[i] = text[i];
+		if (ascii[i] & 0x80)
+			ascii[i] = '?';
+	}
 	return json_stringn(ascii, n);
 }
 

@@ -1,4 +1,7 @@
-/* What `ktstr run` says at the end: the outcome line, the log on failure, the timeline, the JSON document. */
+/*
+ * What `ktstr run` says at the end: the outcome line, the log on failure, the timeline, the JSON
+ * document.
+ */
 #pragma once
 
 #include "cli/run_options.h"
@@ -14,15 +17,21 @@ struct report {
 	int exit_code;
 };
 
-/* To stderr: nothing for a command that ran and ended; else the outcome, its reason and the log's tail. */
+/*
+ * To stderr: nothing for a command that ran and ended; else the outcome, its reason and the log's
+ * tail.
+ */
 void report_outcome(const struct report *r);
 void report_timeline(const struct report *r);
 /*
- * Before the run: whether report_json could write to @path, so that a wrong one is told at once and not after an hour.
- * Class usage.
+ * Before the run: whether report_json could write to @path, so that a wrong one is told at once and
+ * not after an hour. Class usage.
  */
 MUST_CHECK int report_check_path(const char *path, struct error *err);
 /* Notes about streams that could not be kept whole (disk full, file limit) for @result's user. */
 void report_note_losses(struct run_result *result);
-/* Writes the document (docs/run-json.md) to @path, "-" for stdout. Class usage: the path is the user's. */
+/*
+ * Writes the document (docs/run-json.md) to @path, "-" for stdout. Class usage: the path is the
+ * user's.
+ */
 MUST_CHECK int report_json(const struct report *r, const char *path, struct error *err);

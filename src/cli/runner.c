@@ -77,7 +77,7 @@ void run_result_fini(struct run_result *r)
 void run_result_add_phase(struct run_result *r, uint32_t phase, uint64_t time_ns, bool is_guest)
 {
 	if (r->n_phases < RUNNER_MAX_PHASES)
-		r->phases[r->n_phases++] = (struct runner_phase){ phase, time_ns, is_guest };
+		r->phases[r->n_phases++] = (struct runner_phase){ time_ns, phase, is_guest };
 }
 
 void run_result_add_note(struct run_result *r, const char *text, size_t n)
@@ -88,7 +88,7 @@ void run_result_add_note(struct run_result *r, const char *text, size_t n)
 
 /* Stopping */
 
-static void on_kill_timer(struct reactor_op *op, int res, bool more)
+static void on_kill_timer(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, kill_timer);
 
@@ -109,7 +109,7 @@ static void stop_vm(struct runner *r)
 		      on_kill_timer);
 }
 
-static void on_overdue(struct reactor_op *op, int res, bool more)
+static void on_overdue(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, overdue);
 	static const char text[] = "the VM process did not end in time and was killed";
@@ -167,9 +167,9 @@ static bool starts_with(const struct buf *line, const char *prefix)
 }
 
 /*
- * The fallback of a guest without port 1: its output comes as it is over COM2, what PID 1 says there is marked, and its
- * sentinels, each with an empty line before it, are not for the user. Once a frame of the guest arrived, COM2 carries
- * crash reports only.
+ * The fallback of a guest without port 1: its output comes as it is over COM2, what PID 1 says
+ * there is marked, and its sentinels, each with an empty line before it, are not for the user. Once
+ * a frame of the guest arrived, COM2 carries crash reports only.
  */
 static void end_com2_line(struct runner *r)
 {
@@ -290,7 +290,7 @@ static void on_frame(void *ctx, const struct frame *f)
 }
 
 /* The VM process is gone without a verdict: how it ended is the verdict. */
-static void on_closed(void *ctx, int err)
+static void on_closed(void *ctx, int err UNUSED)
 {
 	struct runner *r = ctx;
 	struct run_result *res = r->result;
@@ -365,11 +365,14 @@ static void pump_input(struct runner *r)
 	}
 }
 
-static void on_input(struct reactor_op *op, int res, bool more)
+static void on_input(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, input);
 
-	/* A regular file cannot be polled, and need not be: on_writable and this call read it to its end. */
+	/*
+	 * A regular file cannot be polled, and need not be: on_writable and this call read it to
+	 * its end.
+	 */
 	if (res > 0 || res == -EPERM)
 		pump_input(r);
 }
@@ -386,7 +389,7 @@ static const struct link_ops link_callbacks = { on_frame, on_writable, on_closed
 
 /* Signals */
 
-static void on_signal(struct reactor_op *op, int res, bool more)
+static void on_signal(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, signals);
 	struct signalfd_siginfo info;
@@ -397,7 +400,7 @@ static void on_signal(struct reactor_op *op, int res, bool more)
 	}
 }
 
-static void on_resize(struct reactor_op *op, int res, bool more)
+static void on_resize(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct runner *r = container_of(op, struct runner, resize);
 	struct signalfd_siginfo info;

@@ -1,8 +1,9 @@
 /*
- * The runner's half of a VM: supervises one VM process over its link until the verdict is there, passes the command's
- * output on, keeps consoles and logs. One thread, one reactor.
+ * The runner's half of a VM: supervises one VM process over its link until the verdict is there,
+ * passes the command's output on, keeps consoles and logs. One thread, one reactor.
  *
- * Signals: the first SIGINT, SIGTERM or SIGHUP asks the VM process to stop, the second (or 2 s) kills it.
+ * Signals: the first SIGINT, SIGTERM or SIGHUP asks the VM process to stop, the second (or 2 s)
+ * kills it.
  */
 #pragma once
 
@@ -15,8 +16,8 @@
 enum { RUNNER_MAX_PHASES = 32, RUNNER_MAX_NOTES = 32 };
 
 struct runner_phase {
-	uint32_t phase;
 	uint64_t time_ns; /* CLOCK_MONOTONIC here; phases of the guest are moved to it */
+	uint32_t phase;
 	bool is_guest;
 };
 
@@ -48,6 +49,9 @@ void run_result_fini(struct run_result *r);
 void run_result_add_phase(struct run_result *r, uint32_t phase, uint64_t time_ns, bool is_guest);
 void run_result_add_note(struct run_result *r, const char *text, size_t n);
 
-/* Takes over @process's link. On return the process is killed, ending, or gone. Error: our own set-up only. */
+/*
+ * Takes over @process's link. On return the process is killed, ending, or gone. Error: our own
+ * set-up only.
+ */
 MUST_CHECK int runner_run(const struct runner_config *config, struct vm_process *process,
 			  struct run_result *result, struct error *err);

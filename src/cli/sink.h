@@ -1,4 +1,7 @@
-/* A stream of the guest that is kept: its last bytes in memory, all of it (to a limit) in a file if there is one. */
+/*
+ * A stream of the guest that is kept: its last bytes in memory, all of it (to a limit) in a file if
+ * there is one.
+ */
 #pragma once
 
 #include "base/error.h"

@@ -35,8 +35,8 @@ struct decompress_out {
 /*
  * Undoes @c over the whole of @in. Bytes behind the end of the compressed stream are ignored,
  * except for lz4, whose stream has no end mark of its own. Errors (class usage): -EBADMSG damaged
- * or cut short, -EFBIG beyond out->limit or 512 MiB of working memory; -ENOMEM (class infra). COMPRESSION_NONE is a bug of the
- * caller.
+ * or cut short, -EFBIG beyond out->limit or 512 MiB of working memory; -ENOMEM (class infra).
+ * COMPRESSION_NONE is a bug of the caller.
  */
 MUST_CHECK int decompress(enum compression c, const uint8_t *in, size_t n,
 			  struct decompress_out *out, struct error *err);

@@ -1,6 +1,7 @@
 /*
  * ELF64 kernels: which bytes of the file go to which guest-physical address, and whether it is
- * Linux. Reads the headers, notes and the banner only. Every number of the file is checked before it is used.
+ * Linux. Reads the headers, notes and the banner only. Every number of the file is checked before
+ * it is used.
  */
 #pragma once
 

@@ -126,14 +126,16 @@ static int add_folder(const struct folder *f, struct error *err)
 static int split(const char *spec, char **ret_host, char **ret_guest, struct error *err)
 {
 	struct stat st;
-	const char *colon = strrchr(spec, ':');
+	const char *colon = NULL;
 
-	if (!colon || lstat(spec, &st) == 0) {
+	for (const char *p = spec; (p = strstr(p, ":/")); p++)
+		colon = p;
+	if (!strchr(spec, ':') || lstat(spec, &st) == 0) {
 		*ret_host = xstrdup(spec);
 		*ret_guest = NULL;
 		return 0;
 	}
-	if (colon[1] != '/' || colon == spec)
+	if (!colon || colon == spec)
 		return error_set_usage(
 		    err, -EINVAL,
 		    "cannot include '%s': no such file, and as HOST:GUEST it needs an "

@@ -3,12 +3,15 @@
  *
  *	find       the plan of an equal request whose files are all as they were
  *	resolve    host files -> guest_tree: skeleton, includes, command, then what those need, then
- *modules lock       one builder at a time pack       unless an equal base is there already add plan
- *for the next time
+ *	           modules
+ *	lock       one builder at a time
+ *	pack       unless an equal base is there already
+ *	add plan   for the next time
  */
 #include "image/initramfs.h"
 
 #include <errno.h>
+#include <inttypes.h>
 #include <limits.h>
 #include <stdlib.h>
 #include <string.h>
@@ -19,6 +22,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/log.h"
+#include "base/num.h"
 #include "image/command.h"
 #include "image/cpio.h"
 #include "image/include.h"
@@ -121,11 +125,12 @@ static int add_modules(const struct initramfs_config *config, struct guest_tree 
 	if (!config->need_modules || !config->modules || !config->modules[0])
 		return 0;
 	if (config->modules_dir)
-		return modules_add(tree, config->modules_dir, config->modules, records, err);
+		return modules_add(tree, config->modules_dir, config->kernel_release,
+				   config->modules, records, err);
 	if (!config->kernel_release[0])
 		return 0;
 	CLEANUP(freep) char *dir = xasprintf("/lib/modules/%s", config->kernel_release);
-	if (modules_add(tree, dir, config->modules, records, err) < 0) {
+	if (modules_add(tree, dir, config->kernel_release, config->modules, records, err) < 0) {
 		if (err->code != -ENOENT || access(dir, F_OK) == 0)
 			return err->code;
 		return error_set_usage(
@@ -156,6 +161,18 @@ static int resolve(const struct initramfs_config *config, struct guest_tree *tre
 	plan->unpacked_len = initramfs_pack_unpacked_len(tree);
 	initramfs_pack_key(tree, plan->base);
 	return 0;
+}
+
+static int check_unpacked(const struct initramfs_config *config, const struct initramfs_plan *plan,
+			  struct error *err)
+{
+	if (!config->unpacked_max || plan->unpacked_len <= config->unpacked_max)
+		return 0;
+	return error_set_usage(err, -EFBIG,
+			       "the guest's files take %" PRIu64 " MiB, its memory has %" PRIu64
+			       " MiB: give it more, or include less",
+			       num_align_up(plan->unpacked_len, MIB) / MIB,
+			       config->unpacked_max / MIB);
 }
 
 static int64_t realtime_ns(void)
@@ -225,7 +242,8 @@ static int build_base(const struct initramfs_config *config, struct initramfs_ca
 	char digest[HASH_TEXT_MAX];
 	int64_t start = realtime_ns(), newest;
 
-	if (resolve(config, &tree, plan, err) < 0)
+	/* The size before the disk is filled with what could not be used. */
+	if (resolve(config, &tree, plan, err) < 0 || check_unpacked(config, plan, err) < 0)
 		return err->code;
 	stamps_digest(tree.stamps.paths.data, tree.stamps.paths.len, digest, &newest);
 	if (initramfs_cache_lock(cache, err) < 0)
@@ -257,8 +275,10 @@ int initramfs_build(const struct initramfs_config *config, struct initramfs *ret
 	    initramfs_cache_init(&cache, config->cache_dir, err) < 0)
 		return err->code;
 	r.base_fd = initramfs_cache_find(&cache, key, &plan);
-	if (r.base_fd < 0 && build_base(config, &cache, key, &plan, &r.base_fd, err) < 0)
-		return err->code;
+	int res = r.base_fd >= 0 ? check_unpacked(config, &plan, err)
+				 : build_base(config, &cache, key, &plan, &r.base_fd, err);
+	if (res < 0)
+		return res;
 	if (build_suffix(config, &plan, &r, err) < 0)
 		return err->code;
 	r.base_len = plan.base_len;

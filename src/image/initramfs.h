@@ -1,6 +1,7 @@
 /*
- * The guest's root file system: newc cpio in lz4 legacy frames. A base (init, busybox, program, libraries, includes,
- * modules), cached under a hash of its inputs, and a small per-VM suffix (GUEST_CONFIG_PATH). Set-up thread.
+ * The guest's root file system: newc cpio in lz4 legacy frames. A base (init, busybox, program,
+ * libraries, includes, modules), cached under a hash of its inputs, and a small per-VM suffix
+ * (GUEST_CONFIG_PATH). Set-up thread.
  */
 #pragma once
 
@@ -19,7 +20,8 @@ struct initramfs_config {
 	const char *const *modules;
 	/* Further "key=value" records for GUEST_CONFIG_PATH; NULL-terminated. */
 	const char *const *config;
-	bool need_modules; /* false for kernels without module support, bare guests */
+	uint64_t unpacked_max; /* bytes that the files may take, unpacked; 0: any number */
+	bool need_modules;     /* false for kernels without module support, bare guests */
 };
 
 struct initramfs {
@@ -32,9 +34,10 @@ struct initramfs {
 #define INITRAMFS_INIT ((struct initramfs){ .base_fd = -1 })
 
 /*
- * COMMAND[0] resolves to: a path that exists on the host (packed with its closure) or is among the includes; a busybox
- * applet; a program in the host's PATH. Errors (class usage) name the file: unreadable, no such command, a library that
- * cannot be resolved and who needs it, modules neither found nor built in.
+ * COMMAND[0] resolves to: a path that exists on the host (packed with its closure) or is among the
+ * includes; a busybox applet; a program in the host's PATH. Errors (class usage) name the file:
+ * unreadable, no such command, a library that cannot be resolved and who needs it, modules neither
+ * found nor built in or of another kernel, more than unpacked_max.
  */
 MUST_CHECK int initramfs_build(const struct initramfs_config *config, struct initramfs *ret,
 			       struct error *err);

@@ -3,12 +3,14 @@
  *
  *	<key>.lz4   a base stream, named by what is in it (initramfs_pack_key)
  *	<key>.plan  what one request came to: which base, which program, which modules; named by the
- *request. It lists the host paths that were looked at and a digest of their stat results, so that
- *the same request with unchanged files costs a few dozen lstat calls and reads no content. lock
- *flocked by who writes; whatever else lies there then is debris of a killed run and goes
+ *	            request. It lists the host paths that were looked at and a digest of their stat
+ *	            results, so that the same request with unchanged files costs a few dozen lstat
+ *	            calls and reads no content.
+ *	lock        flocked by who writes; whatever else lies there then is debris of a killed run and
+ *	            goes
  *
  * Files are complete, read-only and never changed, only unlinked: who holds a descriptor keeps the
- *content. The oldest ones go when there are too many. Set-up thread.
+ * content. The oldest ones go when there are too many. Set-up thread.
  */
 #pragma once
 

@@ -1,14 +1,15 @@
 /*
- * Kernels from the distribution's archive, by its own tools, which check signatures and know
- *mirrors:
+ * Kernels from the distribution's archive, by its own tools, which check signatures and know mirrors:
  *
- *	resolve   "6.12" -> apt-cache search -> newest linux-image-6.12*-cloud-amd64; a meta package
- *-> what it depends on identify  apt-get download --print-uris -> file name, so version; in the
- *cache already: done download  apt-get download, in the stage's folder unpack    dpkg-deb -x, then
- *vmlinuz and modules to their places commit    depmod, rename
+ *	resolve    "6.12" -> apt-cache search -> newest linux-image-6.12*-cloud-amd64; a meta package ->
+ *	           what it depends on
+ *	identify   apt-get download --print-uris -> file name, so version; in the cache already: done
+ *	download   apt-get download, in the stage's folder
+ *	unpack     dpkg-deb -x, then vmlinuz and modules to their places
+ *	commit     depmod, rename
  *
- * The default is 6.12: virtio and its console are built in there, so the fewest modules stand
- *between start and test.
+ * The default is 6.12: virtio and its console are built in there, so the fewest modules stand between
+ * start and test.
  */
 #include "image/kernel_cache.h"
 

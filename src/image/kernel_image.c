@@ -2,9 +2,10 @@
  * What a kernel file is, told by its content alone:
  *
  *	ELF			boots as it is
- *	"HdrS" boot sector	payload decompressed through the cache and booted as ELF; as it is
- *where that cannot be gzip, xz, ... magic	decompressed through the cache, must be ELF anything
- *else		refused, by name where it is a known kind for another machine
+ *	"HdrS" boot sector	payload decompressed through the cache and booted as ELF; as it is where
+ *				that cannot be
+ *	gzip, xz, ... magic	decompressed through the cache, must be ELF
+ *	anything else		refused, by name where it is a known kind for another machine
  */
 #include "image/kernel_image.h"
 

@@ -30,6 +30,7 @@ static const struct {
 };
 static_assert(ARRAY_SIZE(symbols) * sizeof(void *) == sizeof(struct kmod_lib), "each has its line");
 
+/* NOLINTBEGIN(concurrency-mt-unsafe): glibc's dlerror is per thread */
 int kmod_lib_load(struct kmod_lib *ret, struct error *err)
 {
 	struct kmod_lib lib;
@@ -52,3 +53,4 @@ int kmod_lib_load(struct kmod_lib *ret, struct error *err)
 	*ret = lib;
 	return 0;
 }
+/* NOLINTEND(concurrency-mt-unsafe) */

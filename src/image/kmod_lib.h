@@ -1,7 +1,8 @@
 /*
- * libkmod, loaded when an initramfs with modules is really made. It brings libcrypto, whose 4.7 MB and thousands of
- * relocations would otherwise be half the start-up time of every run (docs/performance.md); nearly all runs find their
- * initramfs in the cache and need no module looked up.
+ * libkmod, loaded when an initramfs with modules is really made. It brings libcrypto, whose 4.7 MB
+ * and thousands of relocations would otherwise be half the start-up time of every run
+ * (docs/performance.md); nearly all runs find their initramfs in the cache and need no module
+ * looked up.
  *
  * The members are libkmod's functions without their prefix.
  */

@@ -9,8 +9,8 @@
  *	  0  "ld.so-1.7.0"                0  "glibc-ld.so.cache" "1.1"
  *	 12  u32 count                   20  u32 count
  *	 16  count entries of 12 bytes   24  u32 bytes of strings, then flags and unused words
- *	                                 48  count entries: s32 flags, u32 key, u32 value, u32
- *osversion, u64 hwcap
+ *	                                 48  count entries: s32 flags, u32 key, u32 value,
+ *	                                     u32 osversion, u64 hwcap
  */
 #define OLD_MAGIC "ld.so-1.7.0"
 #define NEW_MAGIC "glibc-ld.so.cache1.1"

@@ -20,6 +20,7 @@ struct modules {
 	struct kmod_ctx *kmod;
 	struct guest_tree *tree;
 	const char *dir;
+	const char *release;
 	struct buf *records;
 	struct buf missing; /* names, ", " between them */
 	struct buf begun;   /* names, each between NULs */
@@ -54,6 +55,31 @@ static int unpack_write(struct decompress_out *out, const uint8_t *data, size_t 
 	return 0;
 }
 
+/*
+ * Its .modinfo says for which kernel a module was made: "vermagic=RELEASE SMP ...". The kernel would refuse another one's, or
+ * one symbol of it, and only its log would tell.
+ */
+static int check_release(const struct modules *m, const char *path, const struct buf *module,
+			 struct error *err)
+{
+	static const char key[] = "vermagic=";
+	const char *end = (const char *)module->data + module->len;
+	const char *made_for = memmem(module->data, module->len, key, sizeof(key) - 1);
+
+	if (!made_for || !m->release[0])
+		return 0;
+	made_for += sizeof(key) - 1;
+	size_t n = 0;
+	while (made_for + n < end && made_for[n] > ' ')
+		n++;
+	if (n == strlen(m->release) && memcmp(made_for, m->release, n) == 0)
+		return 0;
+	return error_set_usage(err, -EINVAL,
+			       "module '%s' is for kernel %.*s, but this one is %s: give its own "
+			       "tree with --modules",
+			       path, (int)n, made_for, m->release);
+}
+
 /* The file @path, packed or not, at @guest. */
 static int add_file(struct modules *m, const char *path, const char *guest, struct error *err)
 {
@@ -70,11 +96,15 @@ static int add_file(struct modules *m, const char *path, const char *guest, stru
 		return error_classify(err, ERROR_USAGE);
 	enum compression c = compression_detect(raw.data, raw.len);
 	if (c == COMPRESSION_NONE)
-		return guest_tree_add_file(m->tree, guest, path, &st, GUEST_RANK_OURS, err);
+		return check_release(m, path, &raw, err) < 0
+			   ? err->code
+			   : guest_tree_add_file(m->tree, guest, path, &st, GUEST_RANK_OURS, err);
 	int r = decompress(c, raw.data, raw.len, &u.out, err);
 	if (r < 0)
 		(void)error_prefix(err, "module '%s'", path);
 	else
+		r = check_release(m, path, &u.data, err);
+	if (r == 0)
 		r = guest_tree_add_unpacked(m->tree, guest, path, &st, &u.data, err);
 	buf_fini(&u.data);
 	return r;
@@ -168,15 +198,18 @@ static int check_tree(struct guest_tree *tree, const char *dir, struct error *er
 					       "modules.builtin.bin", "modules.softdep",
 					       "modules.symbols.bin", "modules.builtin.alias.bin" };
 	CLEANUP(freep) char *dep = xasprintf("%s/%s", dir, indexes[0]);
+	struct stat st;
 
 	for (size_t i = 0; i < ARRAY_SIZE(indexes); i++) {
 		CLEANUP(freep) char *path = xasprintf("%s/%s", dir, indexes[i]);
 		stamps_add(&tree->stamps, path, true);
 	}
-	if (access(dir, R_OK | X_OK) < 0) {
+	if (stat(dir, &st) < 0 || (S_ISDIR(st.st_mode) && access(dir, R_OK | X_OK) < 0)) {
 		(void)error_set(err, errno, "kernel modules '%s'", dir);
 		return error_classify(err, ERROR_USAGE);
 	}
+	if (!S_ISDIR(st.st_mode))
+		return error_set_usage(err, -ENOTDIR, "kernel modules '%s': not a folder", dir);
 	if (access(dep, R_OK) == 0)
 		return 0;
 	if (errno != ENOENT) {
@@ -192,8 +225,8 @@ static int check_tree(struct guest_tree *tree, const char *dir, struct error *er
 			       root ? dir : "ROOT", version ? version + 1 : "VERSION");
 }
 
-int modules_add(struct guest_tree *tree, const char *dir, const char *const *names,
-		struct buf *records, struct error *err)
+int modules_add(struct guest_tree *tree, const char *dir, const char *release,
+		const char *const *names, struct buf *records, struct error *err)
 {
 	static const char *const no_config[] = { NULL };
 	CLEANUP(freep) char *clean = xstrdup(dir);
@@ -202,7 +235,7 @@ int modules_add(struct guest_tree *tree, const char *dir, const char *const *nam
 		clean[n - 1] = 0;
 	if (check_tree(tree, clean, err) < 0)
 		return err->code;
-	struct modules m = { .tree = tree, .dir = clean, .records = records };
+	struct modules m = { .tree = tree, .dir = clean, .release = release, .records = records };
 	if (kmod_lib_load(&m.lib, err) < 0)
 		return err->code;
 	m.kmod = m.lib.new_ctx(clean, no_config);

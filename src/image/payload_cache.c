@@ -8,12 +8,12 @@
  *	decompress to a temporary name, rename, unlock, make the link
  *
  * The lock (flock on the folder's file "lock") keeps 32 VMs of a batch from decompressing the same
- *kernel, and makes every temporary name seen under it the leftover of a process that died. Where
- *flock does not work, entries are still made atomically; leftovers then stay.
+ * kernel, and makes every temporary name seen under it the leftover of a process that died. Where
+ * flock does not work, entries are still made atomically; leftovers then stay.
  *
- * A link cannot lie: whatever changes a file's bytes changes its ctime, which nobody can set. Only
- *a change within the clock tick of the ctime itself could go unseen, so a file gets a link when its
- *ctime is some time past.
+ * A link cannot lie: whatever changes a file's bytes changes its ctime, which nobody can set. Only a
+ * change within the clock tick of the ctime itself could go unseen, so a file gets a link when its
+ * ctime is some time past.
  */
 #include "image/payload_cache.h"
 

@@ -123,7 +123,7 @@ static int add_script_needs(const struct resolve *r, char *line, struct error *e
 	if (path[0] != '/')
 		return error_set_usage(err, -ENOEXEC, "interpreter '%s': no absolute path", path);
 	if (add_interpreter(r, path, err) < 0)
-		return err->code;
+		return error_prefix(err, "interpreter '%s'", path);
 	if (strcmp(strrchr(path, '/'), "/env") != 0)
 		return 0;
 	const char *name = line ? find_env_program(line) : NULL;

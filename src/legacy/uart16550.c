@@ -1,23 +1,23 @@
 /*
- * 16550A UART (PC16550D data sheet), with a transmitter that is always empty and a line that is
- *always connected.
+ * 16550A UART (PC16550D data sheet), with a transmitter that is always empty and a line that is always
+ * connected.
  *
  *	 vCPU threads                                reactor thread
  *	 THR write -> tx ring --(post when it was empty)--> uart16550_drain -> config.output
  *	 RBR read  <- rx ring <---------------------------- uart16550_input
  *
  * Everything below `lock` is read and written under it; the reactor gives output() the ring's bytes
- *without the lock, which is safe because writers only append and only the reactor takes bytes away.
+ * without the lock, which is safe because writers only append and only the reactor takes bytes away.
  *
  * Interrupt conditions and what ends them (data sheet, table 2):
  *
  *	line status    an overrun               reading LSR
  *	received data  bytes in the rx ring     reading RBR until it is empty
- *	THR empty      armed by a THR write     reading an IIR that names it, or the next THR write
- *(which arms it or by enabling it        again at once: our transmitter takes no time)
+ *	THR empty      armed by a THR write     reading an IIR that names it, or the next THR write (which
+ *	               or by enabling it        arms it again at once: our transmitter takes no time)
  *
- * The line is a pulse per new condition, so a condition that stays is announced again wherever a
- *guest might wait.
+ * The line is a pulse per new condition, so a condition that stays is announced again wherever a guest
+ * might wait.
  */
 #include "legacy/uart16550.h"
 

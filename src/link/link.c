@@ -23,7 +23,7 @@ struct link {
 	int fd;
 	struct reactor_op poll;
 	struct reactor_deferred
-	    retry; /* goes on receiving: after link_resume, or in the next turn */
+	    retry; /* goes on: after link_resume, after a turn's worth, after a lack of memory */
 	struct reactor_deferred reap; /* frees a closed link when no callback of it is running */
 	struct frame_decoder decoder;
 	uint8_t *storage;
@@ -72,6 +72,12 @@ static void break_off(struct link *l, int err)
 	l->ops->on_closed(l->ctx, err);
 }
 
+/* No space in the socket's buffer is an event to wait for; no memory for a message is none. */
+static bool is_short_of_memory(int code)
+{
+	return code == ENOMEM || code == ENOBUFS;
+}
+
 static void flush(struct link *l)
 {
 	size_t before = link_pending(l);
@@ -83,6 +89,10 @@ static void flush(struct link *l)
 			continue;
 		if (n < 0 && errno == EAGAIN)
 			break;
+		if (n < 0 && is_short_of_memory(errno)) {
+			reactor_defer(l->reactor, &l->retry);
+			break;
+		}
 		if (n < 0) {
 			break_off(l, -errno);
 			return;
@@ -161,7 +171,10 @@ static void on_poll(struct reactor_op *op, int res, bool more)
 		if (res < 0) {
 			break_off(l, res);
 		} else {
-			/* Receiving first: what a peer said before it went is heard before a send to it fails. */
+			/*
+			 * Receiving first: what a peer said before it went is heard before a send
+			 * to it fails.
+			 */
 			if (res & (POLLIN | POLLHUP | POLLERR))
 				guarded_receive(l);
 			if (res & POLLOUT && !l->closing && !l->broken)
@@ -176,6 +189,8 @@ static void on_retry(struct reactor_deferred *d)
 {
 	struct link *l = container_of(d, struct link, retry);
 
+	if (!l->closing && !l->broken)
+		flush(l);
 	if (!l->closing && !l->broken)
 		guarded_receive(l);
 }
@@ -221,7 +236,12 @@ static size_t send_now(struct link *l, struct iovec *iov, size_t n_iov)
 	do
 		n = sendmsg(l->fd, &msg, MSG_NOSIGNAL | MSG_DONTWAIT);
 	while (n < 0 && errno == EINTR);
-	/* Whatever is wrong with the socket shows again, and is handled, when the queue is flushed. */
+	/*
+	 * Whatever else is wrong with the socket shows again, and is handled, when the queue is
+	 * flushed.
+	 */
+	if (n < 0 && is_short_of_memory(errno))
+		reactor_defer(l->reactor, &l->retry);
 	return n < 0 ? 0 : (size_t)n;
 }
 

@@ -1,10 +1,10 @@
 /*
- * One end of a framed stream (abi/frame.h) over a connected stream socket: VM process and runner speak through a pair of
- * these. Everything on the reactor's thread.
+ * One end of a framed stream (abi/frame.h) over a connected stream socket: VM process and runner
+ * speak through a pair of these. Everything on the reactor's thread.
  *
- * Sending never blocks and never fails for want of room: what the socket does not take is queued. The owner bounds the
- * queue: it stops producing while link_is_congested() and goes on at on_writable. Receiving is bounded by the decoder;
- * link_pause leaves further bytes in the socket.
+ * Sending never blocks and never fails for want of room: what the socket does not take is queued.
+ * The owner bounds the queue: it stops producing while link_is_congested() and goes on at
+ * on_writable. Receiving is bounded by the decoder; link_pause leaves further bytes in the socket.
  */
 #pragma once
 
@@ -15,11 +15,20 @@
 struct link;
 
 struct link_ops {
-	/* A whole frame; its payload is valid during the call. link_pause from inside stops after this frame. */
+	/*
+	 * A whole frame; its payload is valid during the call. link_pause from inside stops after
+	 * this frame.
+	 */
 	void (*on_frame)(void *ctx, const struct frame *frame);
-	/* The queue shrank and is below the congestion mark, or empty (link_pending() == 0). Optional. */
+	/*
+	 * The queue shrank and is below the congestion mark, or empty (link_pending() == 0).
+	 * Optional.
+	 */
 	void (*on_writable)(void *ctx);
-	/* The peer is gone or the stream broke (@err: 0 for a plain end, -errno). Called once; nothing follows. */
+	/*
+	 * The peer is gone or the stream broke (@err: 0 for a plain end, -errno). Called once;
+	 * nothing follows.
+	 */
 	void (*on_closed)(void *ctx, int err);
 };
 
@@ -27,8 +36,9 @@ struct link_ops {
 MUST_CHECK int link_new(struct reactor *r, int fd, const struct link_ops *ops, void *ctx,
 			struct link **ret, struct error *err);
 /*
- * Ends the link: no callback comes after it. The memory and the descriptor live on until the reactor has let go of
- * them, which needs a further turn. Safe from inside callbacks. NULL is fine; returns NULL.
+ * Ends the link: no callback comes after it. The memory and the descriptor live on until the
+ * reactor has let go of them, which needs a further turn. Safe from inside callbacks. NULL is fine;
+ * returns NULL.
  */
 struct link *link_close(struct link *l);
 

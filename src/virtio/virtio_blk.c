@@ -1,7 +1,7 @@
 /*
  * virtio-blk (VIRTIO 1.2, 5.2). Reactor thread, but for config_read (vCPU; constant data).
  *
- *	5.2.6    readable: header (16), data to write     writable: data that is read, status (the last byte)
+ *	5.2.6    readable: header (16), data to write    writable: data read, status (last byte)
  *
  * How a request goes, each arrow but the first an operation of the reactor that has ended:
  *
@@ -11,15 +11,16 @@
  *	        |  ---> SYNC -------------------------------> end
  *	        +------ refused, GET_ID ----------------------+
  *
- * A step repeats itself after a short transfer, EINTR and (by a timer) EAGAIN. SYNC in brackets: without FLUSH in the
- * driver's features a write is stable when it ends (5.2.6.2).
+ * A step repeats itself after a short transfer, EINTR and (by a timer) EAGAIN. SYNC in brackets:
+ * without FLUSH in the driver's features a write is stable when it ends (5.2.6.2).
  *
- * A flush covers the writes that had ended when it came (5.2.6.2): one fdatasync, which orders nothing else. Requests
- * have their storage from the start; there are as many as the queue can have in flight. On stop nothing is popped any
- * more, and what is in flight ends by itself.
+ * A flush covers the writes that had ended when it came (5.2.6.2): one fdatasync, which orders
+ * nothing else. Requests have their storage from the start; there are as many as the queue can have
+ * in flight. On stop nothing is popped any more, and what is in flight ends by itself.
  *
- * The limits in the configuration space are advice to the driver. What is enforced: the queue's own bound of pieces, the
- * capacity, one range per DISCARD and WRITE_ZEROES of at most RANGE_SECTORS_MAX.
+ * The limits in the configuration space are advice to the driver. What is enforced: the queue's own
+ * bound of pieces, the capacity, one range per DISCARD and WRITE_ZEROES of at most
+ * RANGE_SECTORS_MAX.
  */
 #include "virtio/virtio_blk.h"
 
@@ -34,7 +35,9 @@
 #include "base/num.h"
 #include "virtio/virtio_wire.h"
 
-/* The kernel's header and ours both have a struct of this name: theirs is the configuration space. */
+/*
+ * The kernel's header and ours both have a struct of this name: theirs is the configuration space.
+ */
 #define virtio_blk_config virtio_blk_wire_config
 #include <linux/virtio_blk.h>
 #undef virtio_blk_config
@@ -133,7 +136,10 @@ static void count_end(struct virtio_blk *b, const struct request *r, uint8_t sta
 		s->n_write_zeroes++;
 }
 
-/* How far the writable part is filled from its beginning (2.7.8.2): with a hole before the status byte, up to that. */
+/*
+ * How far the writable part is filled from its beginning (2.7.8.2): with a hole before the status
+ * byte, up to that.
+ */
 static uint32_t written_len(const struct request *r)
 {
 	uint32_t data_len = r->chain->writable_len - 1;
@@ -341,8 +347,10 @@ static void begin_range(struct request *r, unsigned feature)
 		request_end(r, VIRTIO_BLK_S_IOERR);
 		return;
 	}
-	/* Without unmap the range keeps its blocks. A file system that cannot zero them in place (tmpfs) makes
-	 * it UNSUPP: the driver then writes zeros itself. */
+	/*
+	 * Without unmap the range keeps its blocks. A file system that cannot zero them in place
+	 * (tmpfs) makes it UNSUPP: the driver then writes zeros itself.
+	 */
 	bool is_hole = feature == VIRTIO_BLK_F_DISCARD || range.flags;
 	r->step = STEP_FALLOCATE;
 	r->mode = FALLOC_FL_KEEP_SIZE | (is_hole ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);

@@ -1,6 +1,7 @@
 /*
- * virtio-blk (VIRTIO 1.2, 5.2): one queue of 256 requests over one raw file or block device, through the page cache. Requests go from
- * guest memory to the reactor's file I/O as they are, all of the queue's at once if the driver wants.
+ * virtio-blk (VIRTIO 1.2, 5.2): one queue of 256 requests over one raw file or block device,
+ * through the page cache. Requests go from guest memory to the reactor's file I/O as they are, all
+ * of the queue's at once if the driver wants.
  *
  * All functions: reactor thread.
  */
@@ -20,8 +21,8 @@ struct virtio_blk_config {
 struct virtio_blk;
 
 /*
- * Offers DISCARD and WRITE_ZEROES for a writable regular file whose file system can punch holes; asking changes no data.
- * -EINVAL: the capacity is no number of sectors that a file can have.
+ * Offers DISCARD and WRITE_ZEROES for a writable regular file whose file system can punch holes;
+ * asking changes no data. -EINVAL: the capacity is no number of sectors that a file can have.
  */
 MUST_CHECK int virtio_blk_new(const struct virtio_blk_config *config, struct reactor *reactor,
 			      struct virtio_blk **ret, struct error *err);

@@ -1,12 +1,12 @@
 /*
  * virtio-console with MULTIPORT (VIRTIO 1.2, 5.3). Reactor thread, but for config_read (vCPU, under
- *the device's lock).
+ * the device's lock).
  *
  * Queues (5.3.2): 0, 1 receive and transmit of port 0; 2, 3 control; 2n + 2, 2n + 3 of port n.
- *"Transmit" is the guest's word: we call it output, and what goes to the guest input.
+ * "Transmit" is the guest's word: we call it output, and what goes to the guest input.
  *
- * The handshake (5.3.6); PORT_* from the host go out of a mask of wishes per port, in the order of
- *the bits:
+ * The handshake (5.3.6); PORT_* from the host go out of a mask of wishes per port, in the order of the
+ * bits:
  *
  *	guest                         host
  *	DEVICE_READY           ->
@@ -15,14 +15,14 @@
  *	                       <-     CONSOLE_PORT and RESIZE (port 0), PORT_NAME, PORT_OPEN
  *	PORT_OPEN n, 1         ->     opened(true): input may flow
  *
- * Messages wait as wishes, not as copies: a guest that takes none costs nothing, and a wish made
- *twice is one message with the latest value. The control transmit queue is always consumed at once
- *(Linux spins on it).
+ * Messages wait as wishes, not as copies: a guest that takes none costs nothing, and a wish made twice
+ * is one message with the latest value. The control transmit queue is always consumed at once (Linux
+ * spins on it).
  *
  * Output of a port: the chain at hand stays in guest memory while its sink refuses bytes; only the
- *bounce buffer of a fixed size is ours. On stop, output that is already in the queues is still
- *delivered; a sink that refuses it gets LINGER_MS to change its mind, then the bytes are lost and
- *counted.
+ * bounce buffer of a fixed size is ours. On stop, output that is already in the queues is still
+ * delivered; a sink that refuses it gets LINGER_MS to change its mind (must_arrive: all the time
+ * until virtio_console_cut_short), then the bytes are lost and counted.
  */
 #include "virtio/virtio_console.h"
 
@@ -55,6 +55,7 @@ enum {
 	CHAIN_COST = 256,         /* so that tiny chains use up a turn, too */
 	CONTROL_SIZE_MAX = 128,
 	LINGER_MS = 1000,
+	PATIENCE_MS = 60 * 1000, /* a step of a wait that has no end of its own */
 };
 
 /* What the host has to tell the guest about a port, in the order in which it must arrive. */
@@ -89,7 +90,8 @@ struct virtio_console {
 	struct reactor_op stop_op; /* timer: the next step of a stop */
 	uint64_t stop_deadline_ns;
 	bool is_stopping;
-	bool is_in_sink; /* a sink's output runs: the bounce buffer is in use */
+	bool is_cut_short; /* no stop waits for a sink that refuses */
+	bool is_in_sink;   /* a sink's output runs: the bounce buffer is in use */
 	uint8_t bounce[BOUNCE_SIZE];
 };
 
@@ -349,12 +351,14 @@ static void stop_on_timer(struct reactor_op *op, int res UNUSED, bool more UNUSE
 
 /*
  * One step of a stop: outputs a turn's worth. Then, with output left, the next step follows at
- * once, or after the deadline if only refusing sinks are left: their resume takes the timer back.
+ * once, or after the deadline if only refusing sinks are left (later if one of them must take it): their resume takes the
+ * timer back.
  */
 static void stop_step(struct virtio_console *c)
 {
 	bool has_more = false;
 	bool is_refused = false;
+	bool must_wait = false;
 
 	for (unsigned i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)
 		(void)port_pump(
@@ -362,17 +366,25 @@ static void stop_step(struct virtio_console *c)
 	for (unsigned i = 0; i < VIRTIO_CONSOLE_N_PORTS && !virtio_dev_is_broken(&c->dev); i++) {
 		if (!port_has_output(c, i))
 			continue;
-		if (c->ports[i].is_stalled)
-			is_refused = true;
-		else
+		if (!c->ports[i].is_stalled)
 			has_more = true;
+		else if (c->ports[i].ops.must_arrive && !c->is_cut_short)
+			must_wait = true;
+		else
+			is_refused = true;
 	}
 	uint64_t now_ns = clock_now_ns();
-	if ((!has_more && !is_refused) || now_ns >= c->stop_deadline_ns)
+	bool is_over = now_ns >= c->stop_deadline_ns;
+	uint64_t next_ns = now_ns + PATIENCE_MS * NS_PER_MS;
+	if (!must_wait && (is_over || (!has_more && !is_refused))) {
 		stop_finish(c);
-	else
-		reactor_timer(c->reactor, &c->stop_op, has_more ? now_ns : c->stop_deadline_ns,
-			      stop_on_timer);
+		return;
+	}
+	if (!is_over && has_more)
+		next_ns = now_ns;
+	else if (!is_over && is_refused)
+		next_ns = c->stop_deadline_ns;
+	reactor_timer(c->reactor, &c->stop_op, next_ns, stop_on_timer);
 }
 
 static void stop_on_timer(struct reactor_op *op, int res UNUSED, bool more UNUSED)
@@ -519,6 +531,8 @@ void virtio_console_resume(struct virtio_console *c, enum virtio_console_port_id
 	virtio_dev_enter(&c->dev);
 	if (p->is_stalled) {
 		p->is_stalled = false;
+		if (c->is_stopping && p->ops.must_arrive && !c->is_cut_short)
+			c->stop_deadline_ns = clock_now_ns() + LINGER_MS * NS_PER_MS;
 		if (c->is_stopping && c->stop_op.state == REACTOR_OP_ARMED)
 			reactor_cancel(c->reactor,
 				       &c->stop_op); /* its callback takes the next step */
@@ -526,6 +540,18 @@ void virtio_console_resume(struct virtio_console *c, enum virtio_console_port_id
 			virtio_dev_again(&c->dev);
 		else if (!c->is_stopping)
 			port_output(c, port);
+	}
+	virtio_dev_leave(&c->dev);
+}
+
+void virtio_console_cut_short(struct virtio_console *c)
+{
+	virtio_dev_enter(&c->dev);
+	c->is_cut_short = true;
+	if (c->is_stopping) {
+		c->stop_deadline_ns = 0;
+		if (c->stop_op.state == REACTOR_OP_ARMED)
+			reactor_cancel(c->reactor, &c->stop_op);
 	}
 	virtio_dev_leave(&c->dev);
 }

@@ -9,8 +9,8 @@
  *	STOPPING        bug            waits                  -                          IDLE
  *
  * Reactor entries, each of which takes the lock: on_doorbell (kicks), on_work (messages of vCPU
- *threads and of ourselves), on_flush (end of a turn), and virtio_dev_enter for the device's own
- *completions.
+ * threads and of ourselves), on_flush (end of a turn), and virtio_dev_enter for the device's own
+ * completions.
  */
 #include "virtio/virtio_dev.h"
 

@@ -1,11 +1,10 @@
 /*
  * The core of a virtio device, embedded in each: its queues, its interrupt line, its life.
  *
- * A device sees chains of guest memory slices, this header and the reactor. It sees no guest
- *address, descriptor, ring index, register or KVM. All of its state, and all of struct virtio_dev,
- *is guarded by one lock, which is taken in two places: virtio_mmio.c for register exits of vCPU
- *threads, virtio_dev_enter for everything on the reactor thread. The ops below are called with it
- *held.
+ * A device sees chains of guest memory slices, this header and the reactor. It sees no guest address,
+ * descriptor, ring index, register or KVM. All of its state, and all of struct virtio_dev, is guarded
+ * by one lock, which is taken in two places: virtio_mmio.c for register exits of vCPU threads,
+ * virtio_dev_enter for everything on the reactor thread. The ops below are called with it held.
  *
  * The states, and who moves them (virtio_dev.c):
  *

@@ -1,16 +1,15 @@
 /*
- * A split virtqueue (VIRTIO 1.2, 2.7), device side. Only virtq.c knows descriptors, ring indices
- *and barriers; what comes out is a chain of guest memory slices that were checked.
+ * A split virtqueue (VIRTIO 1.2, 2.7), device side. Only virtq.c knows descriptors, ring indices and
+ * barriers; what comes out is a chain of guest memory slices that were checked.
  *
  *	driver                                         device
  *	writes descriptors, avail.ring[], avail.idx -> virtq_pop: a chain, valid until its push
  *	                                               (any number in flight, in any order)
  *	                           used.ring[]      <- virtq_push
- *	sees used.idx              used.idx         <- virtq_flush: several pushes, one interrupt
- *decision
+ *	sees used.idx              used.idx         <- virtq_flush: several pushes, one interrupt decision
  *
- * Kicks: a queue asks for a kick only when virtq_pop found it empty; while a device is working or
- *has no use for more chains the guest is not told to kick.
+ * Kicks: a queue asks for a kick only when virtq_pop found it empty; while a device is working or has
+ * no use for more chains the guest is not told to kick.
  *
  * Configured on a vCPU thread while the device is idle, used by the reactor thread only.
  */

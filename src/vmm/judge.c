@@ -23,8 +23,9 @@ static void keep_line(struct judge *j, const char *line)
 }
 
 /*
- * What the kernel prints when it is lost, or when a CPU is. A program may print such words too: they count only where
- * printk puts them, after a time stamp; a panic's own first line also without (kernels with PRINTK_TIME=n).
+ * What the kernel prints when it is lost, or when a CPU is. A program may print such words too:
+ * they count only where printk puts them, after a time stamp; a panic's own first line also without
+ * (kernels with PRINTK_TIME=n).
  */
 static const char panic_mark[] = "Kernel panic - not syncing";
 static const char *const oops_marks[] = { "Oops: ", "BUG: unable to handle",
@@ -35,6 +36,9 @@ static const char *const stall_marks[] = { "soft lockup - CPU#", "hard LOCKUP on
 					   "detected stalls on CPUs/tasks",
 					   "detected stall on CPU" };
 
+/* A user program's fault, told at a log level that the console may show: nothing wrong with the kernel. */
+static const char user_fault_mark[] = "traps: ";
+
 static bool has_mark(const char *line, const char *const *marks, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -43,23 +47,44 @@ static bool has_mark(const char *line, const char *const *marks, size_t n)
 	return false;
 }
 
-/* The text behind "[    0.123456] "; NULL where the line has no such stamp. */
+/*
+ * The text behind "[    0.123456] ", or "[    0.123456][   T1] " (PRINTK_CALLER: a task's or CPU's number); NULL where the
+ * line has no such stamp.
+ */
 static const char *after_stamp(const char *line)
 {
 	if (*line != '[')
 		return NULL;
 	size_t n = 1 + strspn(line + 1, " 0123456789.");
-	return n > 1 && line[n] == ']' && line[n + 1] == ' ' ? line + n + 2 : NULL;
+	if (n == 1 || line[n] != ']')
+		return NULL;
+	if (line[n + 1] == '[') {
+		n += 2 + strspn(line + n + 2, " TC0123456789");
+		if (line[n] != ']')
+			return NULL;
+	}
+	return line[n + 1] == ' ' ? line + n + 2 : NULL;
+}
+
+/* The text behind the line's first stamp: a program's unfinished line on the same console may stand before it. */
+static const char *kernel_text(const char *line)
+{
+	const char *text = NULL;
+
+	for (const char *p = strchr(line, '['); p && !text; p = strchr(p + 1, '['))
+		text = after_stamp(p);
+	return text;
 }
 
 static void look_at_kernel_line(struct judge *j, const char *line)
 {
-	const char *text = after_stamp(line);
+	const char *text = kernel_text(line);
 	bool panics = strncmp(text ? text : line, panic_mark, sizeof(panic_mark) - 1) == 0;
 
 	if (panics)
 		j->panic = true;
-	else if (text && has_mark(text, oops_marks, ARRAY_SIZE(oops_marks)))
+	else if (text && strncmp(text, user_fault_mark, sizeof(user_fault_mark) - 1) != 0 &&
+		 has_mark(text, oops_marks, ARRAY_SIZE(oops_marks)))
 		j->oops = true;
 	else if (text && has_mark(text, stall_marks, ARRAY_SIZE(stall_marks)))
 		j->stall = true;
@@ -78,8 +103,10 @@ static void look_at_fallback_line(struct judge *j, const char *line)
 	if (strncmp(line, GUEST_SENTINEL_EXIT, n_exit) == 0) {
 		char *end;
 		long status = strtol(line + n_exit, &end, 10);
-		if (end != line + n_exit && !*end && status >= 0 && status <= 255)
-			judge_exit(j, &(struct frame_exit){ EXIT_STATUS, (int32_t)status });
+		if (j->has_exit || end == line + n_exit || *end || status < 0 || status > 255)
+			return;
+		j->exit = (struct frame_exit){ EXIT_STATUS, (int32_t)status };
+		j->has_exit = j->is_exit_text = true;
 	} else if (strncmp(line, GUEST_SENTINEL_INIT, n_init) == 0) {
 		judge_init_error(j, (const uint8_t *)line + n_init, strlen(line + n_init));
 	} else if (strncmp(line, GUEST_SENTINEL_PANIC, n_panic) == 0) {
@@ -118,9 +145,11 @@ void judge_phase(struct judge *j, uint32_t phase)
 
 void judge_exit(struct judge *j, const struct frame_exit *exit)
 {
-	if (j->has_exit)
-		return; /* the first word counts */
+	/* The first word counts; but any program can write to COM2, and only PID 1 to port 1. */
+	if (j->has_exit && !j->is_exit_text)
+		return;
 	j->has_exit = true;
+	j->is_exit_text = false;
 	j->exit = *exit;
 }
 
@@ -201,7 +230,8 @@ static enum outcome decide(const struct judge *j, enum vm_end end, const char *e
 			   char why[static JUDGE_TEXT_MAX])
 {
 	/*
-	 * A kernel that panicked or oopsed is a panic, whatever the command said: it is the kernel that is under test.
+	 * A kernel that panicked or oopsed is a panic, whatever the command said: it is the kernel
+	 * that is under test.
 	 */
 	if (j->panic || j->oops)
 		return set_why(why, OUTCOME_PANIC, j->why, NULL);

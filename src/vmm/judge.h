@@ -1,6 +1,6 @@
 /*
- * The verdict on a VM: what its streams and its end say, by one set of rules (DESIGN.md, section 9). Pure: no I/O, no
- * clock. Fed on the I/O thread.
+ * The verdict on a VM: what its streams and its end say, by one set of rules (DESIGN.md, section
+ * 9). Pure: no I/O, no clock. Fed on the I/O thread.
  */
 #pragma once
 
@@ -30,6 +30,7 @@ struct judge {
 	bool oops;
 	bool stall;
 	bool has_exit;
+	bool is_exit_text; /* it came over COM2 */
 	struct frame_exit exit;
 	char init_error[512];
 	uint32_t last_phase;
@@ -44,6 +45,9 @@ void judge_phase(struct judge *j, uint32_t phase);
 void judge_exit(struct judge *j, const struct frame_exit *exit);
 void judge_init_error(struct judge *j, const uint8_t *text, size_t n);
 
-/* The verdict, and its reason as text (one line first, details after it). @end_text is vm_config.on_end's. */
+/*
+ * The verdict, and its reason as text (one line first, details after it). @end_text is
+ * vm_config.on_end's.
+ */
 void judge_decide(const struct judge *j, enum vm_end end, const char *end_text,
 		  struct frame_outcome *ret, char why[static JUDGE_TEXT_MAX]);

@@ -131,8 +131,8 @@ static int machine_init(struct machine *m, struct error *err)
 }
 
 /*
- * Runs the probe at @label to its end, passing over MMIO exits. Returns its answer, or CANNOT_BE where KVM gave up or the
- * guest faulted.
+ * Runs the probe at @label to its end, passing over MMIO exits. Returns its answer, or CANNOT_BE
+ * where KVM gave up or the guest faulted.
  */
 static int run_probe(struct machine *m, const uint8_t *label, uint64_t count)
 {
@@ -161,7 +161,10 @@ static int run_probe(struct machine *m, const uint8_t *label, uint64_t count)
 struct instruction {
 	const char *name;
 	const uint8_t *label;
-	/* The CPUID bit that promises it: leaf, subleaf 0, register (0 eax .. 3 edx), bit; leaf 0: always there. */
+	/*
+	 * The CPUID bit that promises it: leaf, subleaf 0, register (0 eax .. 3 edx), bit; leaf 0:
+	 * always there.
+	 */
 	uint32_t leaf;
 	unsigned reg, bit;
 };
@@ -190,8 +193,9 @@ static double per_us(uint64_t n, uint64_t ns)
 }
 
 /*
- * Millions of instructions per second of a probe that is one loop of two instructions. A slow machine shows itself with
- * few; a fast one gets many, or entering and leaving the guest is all that would be measured.
+ * Millions of instructions per second of a probe that is one loop of two instructions. A slow
+ * machine shows itself with few; a fast one gets many, or entering and leaving the guest is all
+ * that would be measured.
  */
 static double measure_loop(struct machine *m, const uint8_t *label)
 {
@@ -205,7 +209,10 @@ static double measure_loop(struct machine *m, const uint8_t *label)
 	}
 }
 
-/* Microseconds of one store by N_STORES of them; the cost of the run itself is that of an empty loop. */
+/*
+ * Microseconds of one store by N_STORES of them; the cost of the run itself is that of an empty
+ * loop.
+ */
 static double time_stores(struct machine *m)
 {
 	uint64_t begin = clock_now_ns();

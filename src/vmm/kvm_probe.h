@@ -1,6 +1,7 @@
 /*
- * What this KVM really is, asked by micro-guests: tiny 64-bit programs at CPL0. Some KVMs are software ones (nested
- * clouds, CI runners): they interpret kernel mode, lack instructions, and cannot boot a stock kernel.
+ * What this KVM really is, asked by micro-guests: tiny 64-bit programs at CPL0. Some KVMs are
+ * software ones (nested clouds, CI runners): they interpret kernel mode, lack instructions, and
+ * cannot boot a stock kernel.
  */
 #pragma once
 
@@ -27,7 +28,8 @@ struct kvm_probe {
 /* Runs all probes, about 100 ms at most. Error: no KVM at all, or it fails in a way of its own. */
 MUST_CHECK int kvm_probe(struct kvm_probe *ret, struct error *err);
 /*
- * 0 when an unmodified Linux can run here; else -ENOTSUP (class skip) with the explanation and the way out. Asks only the
- * decisive probes; the answer is kept per boot in @cache_dir, so that it costs nothing the next time.
+ * 0 when an unmodified Linux can run here; else -ENOTSUP (class skip) with the explanation and the
+ * way out. Asks only the decisive probes; the answer is kept per boot in @cache_dir, so that it
+ * costs nothing the next time.
  */
 MUST_CHECK int kvm_probe_check_linux(const char *cache_dir, struct error *err);

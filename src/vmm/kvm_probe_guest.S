@@ -1,7 +1,8 @@
 /*
- * The micro-guests of kvm_probe.c: one blob, copied to PROBE_LOAD (1 MiB) and entered at one of its labels, at CPL0 with
- * identity-mapped memory. Each ends in `out %al, $PORT_DONE`, which is its answer; a fault has no handler and ends in a
- * triple fault, an instruction that KVM cannot emulate in KVM_EXIT_INTERNAL_ERROR.
+ * The micro-guests of kvm_probe.c: one blob, copied to PROBE_LOAD (1 MiB) and entered at one of its
+ * labels, at CPL0 with identity-mapped memory. Each ends in `out %al, $PORT_DONE`, which is its
+ * answer; a fault has no handler and ends in a triple fault, an instruction that KVM cannot emulate
+ * in KVM_EXIT_INTERNAL_ERROR.
  *
  * %rdi: an address for probes that take one; %rcx: a loop count.
  */
@@ -74,7 +75,7 @@ kvm_probe_\name:
 	int3
 	done
 
-	/* The local APIC's timer, one shot of 10,000 ticks (KVM: 1 ns each), awaited by a bounded loop. */
+	/* The local APIC's timer: one shot of 10,000 ticks of 1 ns, awaited by a bounded loop. */
 	probe timer
 	lgdt AT(gdt_pointer)
 	lidt AT(idt_pointer)
@@ -128,7 +129,10 @@ user_loop:
 	jnz 1b
 	done
 
-	/* STAR: kernel 0x10/0x18, user from 0x18; LSTAR: syscall_entry; EFER.SCE. Answers with the CPL found there. */
+	/*
+	 * STAR: kernel 0x10/0x18, user from 0x18; LSTAR: syscall_entry; EFER.SCE. Answers with
+	 * the CPL found there.
+	 */
 	probe syscall
 	mov $0xc0000080, %ecx
 	rdmsr
@@ -161,7 +165,8 @@ timer_handler:
 	done
 
 	.balign 16
-gdt: /* the selectors of the Linux boot protocol, 0x10 and 0x18, so that those in use stay valid; then user mode's */
+/* Selectors of the Linux boot protocol, so that those in use stay valid; then user mode's. */
+gdt:
 	.quad 0
 	.quad 0
 	.quad 0x00af9b000000ffff
@@ -173,7 +178,10 @@ gdt_pointer:
 	.word gdt_end - gdt - 1
 	.quad AT(gdt)
 
-	/* A gate's address is not known to the assembler in halves: 1 MiB + offset < 2 MiB, so bits 16..31 are 0x10. */
+	/*
+	 * A gate's address is not known to the assembler in halves: 1 MiB + offset < 2 MiB, so
+	 * bits 16..31 are 0x10.
+	 */
 	.macro gate handler
 	.word (\handler - kvm_probe_blob)
 	.word 0x10

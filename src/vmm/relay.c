@@ -28,8 +28,8 @@ struct relay {
 };
 
 /*
- * A client's end of file is half an end: it may still wait for the guest's answer. It is let go when it hung up and all
- * that it sent has reached the guest.
+ * A client's end of file is half an end: it may still wait for the guest's answer. It is let go
+ * when it hung up and all that it sent has reached the guest.
  */
 static void accept_next(struct relay *r);
 
@@ -40,26 +40,33 @@ static void hang_up(struct relay *r)
 		reactor_cancel(r->reactor, &r->client);
 }
 
+/* Reads the next chunk of the client; false when there is none now, or none any more. */
+static bool refill(struct relay *r)
+{
+	ssize_t n;
+
+	do
+		n = r->client_done ? 0 : read(r->client_fd, r->chunk, sizeof(r->chunk));
+	while (n < 0 && errno == EINTR);
+	if (n < 0 && errno == EAGAIN)
+		return false;
+	if (n <= 0) {
+		r->client_done = true;
+		if (n < 0 || r->client_gone)
+			hang_up(r);
+		return false;
+	}
+	r->begin = 0;
+	r->end = (size_t)n;
+	return true;
+}
+
 /* Client to guest, until one of them has to wait. */
 static void pump_to_guest(struct relay *r)
 {
 	while (!r->stopped && r->client_fd >= 0) {
-		if (r->begin == r->end) {
-			ssize_t n =
-			    r->client_done ? 0 : read(r->client_fd, r->chunk, sizeof(r->chunk));
-			if (n < 0 && errno == EINTR)
-				continue;
-			if (n < 0 && errno == EAGAIN)
-				return;
-			if (n <= 0) {
-				r->client_done = true;
-				if (n < 0 || r->client_gone)
-					hang_up(r);
-				return;
-			}
-			r->begin = 0;
-			r->end = (size_t)n;
-		}
+		if (r->begin == r->end && !refill(r))
+			return;
 		size_t sent = virtio_console_send(r->console, CONSOLE_PORT_RELAY,
 						  r->chunk + r->begin, r->end - r->begin);
 		if (!sent)
@@ -108,7 +115,7 @@ static void accept_next(struct relay *r)
 	}
 }
 
-static void on_listen(struct reactor_op *op, int res, bool more)
+static void on_listen(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct relay *r = container_of(op, struct relay, listen);
 
@@ -121,7 +128,9 @@ static size_t output(void *ctx, const uint8_t *data, size_t n)
 	struct relay *r = ctx;
 	size_t sent = 0;
 
-	while (!r->stopped && r->client_fd >= 0 && sent < n) {
+	if (r->stopped)
+		return n; /* nobody is left to take it, and the console's stop would wait for us */
+	while (r->client_fd >= 0 && sent < n) {
 		ssize_t put =
 		    send(r->client_fd, data + sent, n - sent, MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (put < 0 && errno == EINTR)
@@ -172,6 +181,10 @@ void relay_stop(struct relay *r)
 	hang_up(r);
 	if (!reactor_op_is_idle(&r->listen))
 		reactor_cancel(r->reactor, &r->listen);
+	if (r->guest_stalled) {
+		r->guest_stalled = false;
+		virtio_console_resume(r->console, CONSOLE_PORT_RELAY);
+	}
 }
 
 bool relay_is_idle(const struct relay *r)

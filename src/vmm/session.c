@@ -21,10 +21,14 @@
 
 enum {
 	DECODER_STORAGE = 64 * 1024,
-	/* hvc0 and the serial ports cannot wait: this much of them may queue for the runner, the rest is dropped. */
+	/*
+	 * hvc0 and the serial ports cannot wait: this much of them may queue for the runner, the
+	 * rest is dropped.
+	 */
 	UNSTOPPABLE_QUEUE_MAX = 1024 * 1024,
 	TTY_INPUT_MAX = 64 * 1024,
 	TO_GUEST_MAX = 256 * 1024,
+	UNREAD_ACKS_MAX = 16,
 	/* A panicked guest has panic=-1 and resets itself; one that does not is ended. */
 	PANIC_GRACE_S = 3,
 };
@@ -50,6 +54,7 @@ struct session {
 	uint8_t *decoder_storage;
 	struct buf to_guest; /* frames for port 1 that the guest has no buffer for yet */
 	uint64_t to_guest_sequence;
+	unsigned n_unread_acks; /* answers to EXIT in to_guest, at most */
 	struct buf tty_input;
 	struct limit_timer timers[N_TIMERS];
 	bool frames_stalled; /* port 1 waits for the link */
@@ -80,7 +85,7 @@ static void stop_vm(struct session *s, enum judge_limit limit)
 	vm_stop(s->vm, VM_STOPPED);
 }
 
-static void on_timer(struct reactor_op *op, int res, bool more)
+static void on_timer(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct limit_timer *t = container_of(op, struct limit_timer, op);
 
@@ -118,6 +123,8 @@ static void flush_to_guest(void *ctx)
 	size_t n = virtio_console_send(vm_console(s->vm), CONSOLE_PORT_FRAMES, s->to_guest.data,
 				       s->to_guest.len);
 	buf_consume(&s->to_guest, n);
+	if (!s->to_guest.len)
+		s->n_unread_acks = 0;
 	resume_link(s);
 }
 
@@ -153,13 +160,21 @@ static void on_guest_exit(struct session *s, const struct frame *f)
 		return;
 	memcpy(&exit, f->payload, sizeof(exit));
 	judge_exit(&s->judge, &exit);
-	/* Everything before it has been decoded, in order: the guest may go. */
-	send_to_guest(s, FRAME_EXIT_ACK, NULL, 0);
+	/*
+	 * Everything before it has been decoded, in order: the guest may go. The answer waits behind
+	 * whatever input the guest has not read; a guest that says EXIT again and again without
+	 * reading is not answered for ever.
+	 */
+	if (s->n_unread_acks++ < UNREAD_ACKS_MAX)
+		send_to_guest(s, FRAME_EXIT_ACK, NULL, 0);
 }
 
 static void on_guest_frame(struct session *s, const struct frame *f)
 {
-	/* Types from FRAME_EXIT_ACK on are for hosts to send; a guest that sends one does not reach the runner. */
+	/*
+	 * Types from FRAME_EXIT_ACK on are for hosts to send; a guest that sends one does not reach
+	 * the runner.
+	 */
 	if (f->header.type >= FRAME_EXIT_ACK || !frame_type_name(f->header.type)) {
 		s->forged_frames++;
 		return;
@@ -180,6 +195,8 @@ static size_t frames_output(void *ctx, const uint8_t *data, size_t n)
 	struct frame frame;
 	size_t taken = 0;
 
+	if (s->verdict_sent)
+		return n; /* a guest's queues can claim more than a drain looks at: too late for a verdict */
 	while (taken < n && (!link_is_congested(s->link) || s->runner_gone)) {
 		taken += frame_decoder_feed(&s->decoder, data + taken, n - taken);
 		while (frame_decoder_next(&s->decoder, &frame))
@@ -204,6 +221,8 @@ static uint8_t *grow_decoder(void *ctx, uint8_t *storage, size_t need)
 static void send_unstoppable(struct session *s, enum frame_type type, const uint8_t *data, size_t n,
 			     uint64_t *dropped)
 {
+	if (s->verdict_sent)
+		return; /* as with frames: the link may be closed */
 	if (link_pending(s->link) > UNSTOPPABLE_QUEUE_MAX)
 		*dropped += n;
 	else
@@ -237,8 +256,10 @@ static size_t tty_output(void *ctx, const uint8_t *data, size_t n)
 	return n;
 }
 
-/* Port 2 when nothing is joined to it: a byte sink, so that a guest that writes there is not stuck. */
-static size_t discard_output(void *ctx, const uint8_t *data, size_t n)
+/*
+ * Port 2 when nothing is joined to it: a byte sink, so that a guest that writes there is not stuck.
+ */
+static size_t discard_output(void *ctx UNUSED, const uint8_t *data UNUSED, size_t n)
 {
 	return n;
 }
@@ -265,8 +286,8 @@ static void let_runner_go(struct session *s)
 }
 
 /*
- * The runner closes the link when it has the verdict. Waiting for that keeps the teardown, which is milliseconds of
- * kernel work, from delaying it.
+ * The runner closes the link when it has the verdict. Waiting for that keeps the teardown, which is
+ * milliseconds of kernel work, from delaying it.
  */
 static void finish_if_taken(struct session *s)
 {
@@ -301,6 +322,10 @@ static void send_notes(struct session *s)
 		send_note(s, "hvc0: %" PRIu64 " bytes dropped", s->tty_dropped);
 	struct vm_stats stats;
 	vm_stats(s->vm, &stats);
+	for (size_t i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)
+		if (stats.console.port[i].bytes_lost)
+			send_note(s, "port %zu: %" PRIu64 " bytes lost in a reset by the guest", i,
+				  stats.console.port[i].bytes_lost);
 	uint64_t serial = s->serial_dropped + stats.uart_dropped;
 	if (serial)
 		send_note(s, "serial ports: %" PRIu64 " bytes dropped", serial);
@@ -329,7 +354,10 @@ static void send_outcome(struct session *s, const struct frame_outcome *outcome,
 	finish_if_taken(s);
 }
 
-/* The verdict is due when the VM ended, its last frames have come through and its disk's I/O is over. */
+/*
+ * The verdict is due when the VM ended, its last frames have come through and its disk's I/O is
+ * over.
+ */
 static void judge_if_drained(struct session *s)
 {
 	struct frame_outcome outcome;
@@ -426,6 +454,9 @@ static void resume_frames(struct session *s)
 		return;
 	s->frames_stalled = false;
 	virtio_console_resume(vm_console(s->vm), CONSOLE_PORT_FRAMES);
+	/* A resume outputs a turn's worth. What is behind it must be in before the verdict. */
+	if (s->vm_ended && !s->frames_stalled)
+		vm_drain(s->vm);
 	judge_if_drained(s);
 }
 
@@ -437,7 +468,7 @@ static void on_link_writable(void *ctx)
 	let_runner_go(s);
 }
 
-static void on_link_closed(void *ctx, int err)
+static void on_link_closed(void *ctx, int err UNUSED)
 {
 	struct session *s = ctx;
 
@@ -477,7 +508,8 @@ static int build(struct session *s, struct error *err)
 		.ops = { [CONSOLE_PORT_TTY] = { .output = tty_output,
 						.input_ready = flush_tty_input },
 			 [CONSOLE_PORT_FRAMES] = { .output = frames_output,
-						   .input_ready = flush_to_guest },
+						   .input_ready = flush_to_guest,
+						   .must_arrive = true },
 			 [CONSOLE_PORT_RELAY] = { .output = discard_output } },
 		.ctx = { s, s, s },
 		.rows = s->config->rows,

@@ -1,12 +1,13 @@
 /*
- * What happens inside a VM process: one VM, its frame stream, its judge, its time limits, and the link to the runner.
- * Main thread = I/O thread = owner of everything here.
+ * What happens inside a VM process: one VM, its frame stream, its judge, its time limits, and the
+ * link to the runner. Main thread = I/O thread = owner of everything here.
  *
  *	guest port 1 --> decoder --> judge, acknowledge EXIT --> link --> runner
  *	COM1, COM2 ----> judge ------------------------------> link
- *	hvc0 ------------------------------------------------> link      (kept to a bound, then dropped and counted)
+ *	hvc0 ------------------------------------------------> link
  *
- * Back-pressure: while the link is congested port 1 stays in guest memory; serial ports and hvc0 cannot wait.
+ * Back-pressure: while the link is congested port 1 stays in guest memory; serial ports and hvc0
+ * cannot wait: they are kept to a bound, then dropped and counted.
  */
 #pragma once
 
@@ -24,7 +25,8 @@ struct session_config {
 };
 
 /*
- * Builds, runs and judges the VM, sends the verdict, takes everything down. Returns when the runner has the verdict (or is
- * gone) and the VM is freed: 0, or -errno when the link itself failed. All other failures travel as FRAME_VM_OUTCOME.
+ * Builds, runs and judges the VM, sends the verdict, takes everything down. Returns when the runner
+ * has the verdict (or is gone) and the VM is freed: 0, or -errno when the link itself failed. All
+ * other failures travel as FRAME_VM_OUTCOME.
  */
 int session_run(struct session_config *config);

@@ -15,8 +15,8 @@
 #include "vmm/kvm.h"
 
 /*
- * The kick: with immediate_exit set, KVM_RUN returns EINTR at once; the signal ends one that is inside the guest or
- * blocked in HLT. Setting the flag before sending the signal leaves no window.
+ * The kick: with immediate_exit set, KVM_RUN returns EINTR at once; the signal ends one that is
+ * inside the guest or blocked in HLT. Setting the flag before sending the signal leaves no window.
  */
 enum { VCPU_STACK = 256 * 1024 };
 
@@ -36,6 +36,7 @@ int vcpu_signal_init(struct error *err)
 	return sigaction(kick_signal(), &sa, NULL) < 0 ? error_set(err, errno, "sigaction") : 0;
 }
 
+/* NOLINTNEXTLINE(readability-function-size): each is one thing that KVM wants to know */
 int vcpu_init(struct vcpu *v, int kvm_fd, int vm_fd, uint64_t id, uint32_t index,
 	      struct vcpu_env *env, struct error *err)
 {
@@ -113,7 +114,7 @@ static void internal_error(struct vcpu *v)
 {
 	const struct kvm_run *run = v->run;
 	char what[192];
-	int n = snprintf(what, sizeof(what), "KVM internal error %u", run->internal.suberror);
+	int n;
 
 	if (run->internal.suberror == KVM_INTERNAL_ERROR_EMULATION) {
 		n = snprintf(what, sizeof(what), "KVM could not emulate an instruction");
@@ -126,6 +127,8 @@ static void internal_error(struct vcpu *v)
 				n += snprintf(what + n, sizeof(what) - (size_t)n, "%s%02x",
 					      i ? " " : ": ", run->emulation_failure.insn_bytes[i]);
 		}
+	} else {
+		(void)snprintf(what, sizeof(what), "KVM internal error %u", run->internal.suberror);
 	}
 	fail(v, VCPU_INTERNAL_ERROR, what);
 }
@@ -233,7 +236,10 @@ int vcpu_start(struct vcpu *v, struct error *err)
 	pthread_attr_t attr;
 
 	ASSERT(!v->started);
-	/* Born with every signal but the kick blocked: signals of the process belong to the I/O thread. */
+	/*
+	 * Born with every signal but the kick blocked: signals of the process belong to the I/O
+	 * thread.
+	 */
 	(void)sigfillset(&all);
 	(void)sigdelset(&all, kick_signal());
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);

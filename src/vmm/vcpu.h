@@ -1,9 +1,10 @@
 /*
- * One vCPU and its thread: KVM_RUN, register exits, nothing else. The thread never does file I/O and never waits for the
- * reactor but inside a device reset (virtio/virtio_mmio.h).
+ * One vCPU and its thread: KVM_RUN, register exits, nothing else. The thread never does file I/O
+ * and never waits for the reactor but inside a device reset (virtio/virtio_mmio.h).
  *
- * Ending: whoever sees the end of the VM sets env->halting and posts; the reactor then calls vcpu_kick on every vCPU.
- * Each thread leaves at its next exit and posts env->on_left. The reactor joins it afterwards, which no longer waits.
+ * Ending: whoever sees the end of the VM sets env->halting and posts; the reactor then calls
+ * vcpu_kick on every vCPU. Each thread leaves at its next exit and posts env->on_left. The reactor
+ * joins it afterwards, which no longer waits.
  */
 #pragma once
 
@@ -17,7 +18,8 @@ struct kvm_run;
 
 enum vcpu_end {
 	VCPU_TRIPLE_FAULT, /* KVM_EXIT_SHUTDOWN */
-	VCPU_INTERNAL_ERROR, /* KVM could not go on: emulation failure, entry failure, failed KVM_RUN */
+	/* KVM could not go on: emulation failure, entry failure, failed KVM_RUN */
+	VCPU_INTERNAL_ERROR,
 	VCPU_SYSTEM_RESET, /* KVM_EXIT_SYSTEM_EVENT */
 	VCPU_SYSTEM_OFF,
 };
@@ -60,7 +62,10 @@ void vcpu_fini(struct vcpu *v);
 /* Once per process, before the first vcpu_start: the handler of the kick signal. */
 MUST_CHECK int vcpu_signal_init(struct error *err);
 MUST_CHECK int vcpu_start(struct vcpu *v, struct error *err);
-/* Any thread: the vCPU leaves KVM_RUN soon and does not enter it again. Only once env->halting is set. */
+/*
+ * Any thread: the vCPU leaves KVM_RUN soon and does not enter it again. Only once env->halting is
+ * set.
+ */
 void vcpu_kick(struct vcpu *v);
 /* After on_left. Idempotent. */
 void vcpu_join(struct vcpu *v);

@@ -1,14 +1,15 @@
 /*
- * Building and taking down a VM. The order is the point of this file: it is one list of steps, run forwards by vm_new and
- * backwards by vm_free, and a step that fails undoes those before it.
+ * Building and taking down a VM. The order is the point of this file: it is one list of steps, run
+ * forwards by vm_new and backwards by vm_free, and a step that fails undoes those before it.
  *
- *   - memory slots before the irqchip: with an irqchip or an ioeventfd registered, each later slot change waits for an
- *     SRCU grace period (milliseconds);
+ *   - memory slots before the irqchip: with an irqchip or an ioeventfd registered, each later slot
+ *     change waits for an SRCU grace period (milliseconds);
  *   - irqfds last, for the same reason; ioeventfds come at DRIVER_OK (virtio_mmio.c);
- *   - closing goes vCPUs, VM, then memory: the VM's end waits for its MMU notifiers, after which unmapping races nothing.
+ *   - closing goes vCPUs, VM, then memory: the VM's end waits for its MMU notifiers, after which
+ *     unmapping races nothing.
  *
- * Threads: the I/O thread builds, drains and frees. vCPU threads reach this file by on_vcpu_* and on_power only, which
- * note the end in atomics and post.
+ * Threads: the I/O thread builds, drains and frees. vCPU threads reach this file by on_vcpu_* and
+ * on_power only, which note the end in atomics and post.
  */
 #include "vmm/vm.h"
 
@@ -40,7 +41,10 @@ enum { HALT_POLL_NS = 200000, END_TEXT_MAX = 512 };
 
 enum line { LINE_COM1, LINE_COM2, LINE_CONSOLE, LINE_DISK /* last: optional */, N_LINES };
 
-/* The disk stops before the verdict (vm_stop_disk) or, in a VM that never ran, when that is taken down. */
+/*
+ * The disk stops before the verdict (vm_stop_disk) or, in a VM that never ran, when that is taken
+ * down.
+ */
 struct disk_stop {
 	bool wanted;
 	bool stopped;
@@ -94,7 +98,10 @@ static void note_end(struct vm *vm, enum vm_end end, const char *text)
 
 	if (atomic_compare_exchange_strong(&vm->end, &running, (int)end)) {
 		(void)snprintf(vm->end_text, sizeof(vm->end_text), "%s", text);
-		/* The text is published by the post; the flag alone stops this vCPU before it enters the guest again. */
+		/*
+		 * The text is published by the post; the flag alone stops this vCPU before it
+		 * enters the guest again.
+		 */
 		atomic_store_explicit(&vm->env.halting, true, memory_order_release);
 		(void)reactor_post(vm->reactor, &vm->end_msg);
 	}
@@ -144,8 +151,8 @@ static void kick_all(struct vm *vm)
 }
 
 /*
- * The VM has ended when every thread has left and none of their messages is still on its way: on_end may free the VM.
- * Whatever message is still under way brings us here again.
+ * The VM has ended when every thread has left and none of their messages is still on its way:
+ * on_end may free the VM. Whatever message is still under way brings us here again.
  */
 static void check_ended(struct vm *vm)
 {
@@ -177,8 +184,10 @@ static void on_left_msg(struct reactor_msg *msg)
 void vm_stop(struct vm *vm, enum vm_end end)
 {
 	ASSERT(end != VM_RUNNING);
-	if (vm->started && !vm->ended)
-		note_end(vm, end, "");
+	if (!vm->started || vm->ended)
+		return;
+	note_end(vm, end, "");
+	virtio_console_cut_short(vm->console); /* a vCPU may wait in a reset of it */
 }
 
 void vm_drain(struct vm *vm)
@@ -279,6 +288,26 @@ static void down_vcpus(struct vm *vm)
 	vm->cpuid = arch_cpuid_free(vm->cpuid);
 }
 
+/* The initramfs: a file, and right behind it the suffix from memory, if there is one. */
+static int load_initrd(struct vm *vm, struct error *err)
+{
+	const struct vm_config *c = &vm->config;
+	gpa_t suffix;
+
+	vm->boot.initrd_len = c->initrd_len + c->initrd_suffix_len;
+	if (arch_initrd_place(vm->boot.ram_bytes, c->kernel->end, vm->boot.initrd_len,
+			      &vm->boot.initrd, err) < 0 ||
+	    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len, err) < 0)
+		return err->code;
+	/* No suffix, no place for it: a file that ends with RAM has nothing behind it. */
+	if (!c->initrd_suffix_len)
+		return 0;
+	int res = gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
+		      ? guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
+		      : -EFAULT;
+	return res < 0 ? error_set(err, res, "cannot place the initramfs") : 0;
+}
+
 static int up_load(struct vm *vm, struct error *err)
 {
 	const struct vm_config *c = &vm->config;
@@ -295,23 +324,9 @@ static int up_load(struct vm *vm, struct error *err)
 		.console = true,
 		.blk = c->disk != NULL,
 	};
-	if (vm_memory_load_kernel(&vm->mem, k, err) < 0)
+	if (vm_memory_load_kernel(&vm->mem, k, err) < 0 ||
+	    (c->initrd_fd >= 0 && load_initrd(vm, err) < 0))
 		return err->code;
-	if (c->initrd_fd >= 0) {
-		gpa_t suffix;
-		vm->boot.initrd_len = c->initrd_len + c->initrd_suffix_len;
-		if (arch_initrd_place(vm->boot.ram_bytes, k->end, vm->boot.initrd_len,
-				      &vm->boot.initrd, err) < 0 ||
-		    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len,
-					err) < 0)
-			return err->code;
-		int res =
-		    gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
-			? guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
-			: -EFAULT;
-		if (res < 0)
-			return error_set(err, res, "cannot place the initramfs");
-	}
 	return arch_boot_write(&vm->mem, &vm->boot, err);
 }
 
@@ -438,7 +453,9 @@ static void on_disk_stopped(void *ctx)
 	struct vm *vm = ctx;
 
 	vm->disk_stop.stopped = true;
-	/* Not at our exit: whoever starts the next VM after this one's verdict may have the file. */
+	/*
+	 * Not at our exit: whoever starts the next VM after this one's verdict may have the file.
+	 */
 	if (vm->disk)
 		(void)flock(vm->config.disk->fd,
 			    LOCK_UN); /* an error means that there is no lock */
@@ -572,7 +589,10 @@ int vm_start(struct vm *vm, struct error *err)
 	for (uint32_t i = 0; i < n; i++) {
 		if (vcpu_start(&vm->vcpus[i], err) == 0)
 			continue;
-		/* Those that run already are taken back; this waits for them, which only a failed start may. */
+		/*
+		 * Those that run already are taken back; this waits for them, which only a failed
+		 * start may.
+		 */
 		atomic_store(&vm->env.halting, true);
 		kick_all(vm);
 		for (uint32_t j = 0; j < i; j++)

@@ -1,8 +1,10 @@
 /*
- * A virtual machine: KVM objects, memory, devices, vCPU threads, in one explicit build list (vm.c) that is torn down in
- * reverse. It has no opinion about frames or verdicts: streams go to the sinks of its config, the end to on_end.
+ * A virtual machine: KVM objects, memory, devices, vCPU threads, in one explicit build list (vm.c)
+ * that is torn down in reverse. It has no opinion about frames or verdicts: streams go to the sinks
+ * of its config, the end to on_end.
  *
- * Owner: the thread that owns the reactor (the VM process's main thread), which becomes the I/O thread.
+ * Owner: the thread that owns the reactor (the VM process's main thread), which becomes the I/O
+ * thread.
  */
 #pragma once
 
@@ -42,14 +44,18 @@ struct vm_config {
 	void (*com1)(void *ctx, const uint8_t *data, size_t n);
 	void (*com2)(void *ctx, const uint8_t *data, size_t n);
 	/*
-	 * Reactor thread, once per started VM: all vCPU threads have left, nothing more comes from the guest but what
-	 * vm_drain finds. @text explains VM_KVM_ERROR and VM_TRIPLE_FAULT, else "".
+	 * Reactor thread, once per started VM: all vCPU threads have left, nothing more comes from
+	 * the guest but what vm_drain finds. @text explains VM_KVM_ERROR and VM_TRIPLE_FAULT, else
+	 * "".
 	 */
 	void (*on_end)(void *ctx, enum vm_end end, const char *text);
 	void *ctx;
 };
 
-/* Everything @config points to must outlive the VM. -ENOMEM etc. as INFRA, what this host cannot as class skip. */
+/*
+ * Everything @config points to must outlive the VM. -ENOMEM etc. as INFRA, what this host cannot as
+ * class skip.
+ */
 MUST_CHECK int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret,
 		      struct error *err);
 /* Starts the vCPU threads. On error nothing runs. */
@@ -59,13 +65,14 @@ void vm_stop(struct vm *vm, enum vm_end end);
 /* Reactor thread, after on_end: serves every queue and both UARTs once more. */
 void vm_drain(struct vm *vm);
 /*
- * Reactor thread, once, after on_end: ends the disk's I/O. @done comes from the reactor, never from inside this call, when
- * the file is not touched any more and its lock (flock) was released: also without a disk.
+ * Reactor thread, once, after on_end: ends the disk's I/O. @done comes from the reactor, never from
+ * inside this call, when the file is not touched any more and its lock (flock) was released: also
+ * without a disk.
  */
 void vm_stop_disk(struct vm *vm, void (*done)(void *ctx), void *ctx);
 /*
- * Reactor thread. Of a VM that ran only after on_end. Turns the reactor until every device has let go of guest memory,
- * then takes all down in reverse order. NULL is fine; returns NULL.
+ * Reactor thread. Of a VM that ran only after on_end. Turns the reactor until every device has let
+ * go of guest memory, then takes all down in reverse order. NULL is fine; returns NULL.
  */
 struct vm *vm_free(struct vm *vm);
 

@@ -70,7 +70,10 @@ int vm_memory_load_file(const struct guest_mem *mem, gpa_t gpa, int fd, uint64_t
 				       "an image of %" PRIu64 " KiB at %#" PRIx64
 				       " does not fit guest memory: give more with --memory",
 				       len / KIB, gpa.addr);
-	/* Whole pages are mapped, the tail is copied: a mapped tail page would show what follows in the file. */
+	/*
+	 * Whole pages are mapped, the tail is copied: a mapped tail page would show what follows in
+	 * the file.
+	 */
 	uint64_t mapped = 0;
 	if ((uintptr_t)hva % PAGE == 0 && offset % PAGE == 0) {
 		mapped = num_align_down(len, PAGE);

@@ -1,8 +1,10 @@
 /*
- * Guest RAM: host mappings, KVM memory slots, and the images that lie in it. Set-up thread (the VM's I/O thread).
+ * Guest RAM: host mappings, KVM memory slots, and the images that lie in it. Set-up thread (the
+ * VM's I/O thread).
  *
- * One mapping and one slot per contiguous RAM range; a kernel's or initramfs's file pages are mapped over it
- * copy-on-write where they are page-aligned, so that VMs of a batch share them, and copied in where not.
+ * One mapping and one slot per contiguous RAM range; a kernel's or initramfs's file pages are
+ * mapped over it copy-on-write where they are page-aligned, so that VMs of a batch share them, and
+ * copied in where not.
  */
 #pragma once
 

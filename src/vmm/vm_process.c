@@ -11,21 +11,26 @@
 
 #include "base/fd.h"
 
-/* A terminal's signals go to the whole foreground group: what to do about them is the runner's to say. */
+/*
+ * A terminal's signals go to the whole foreground group: what to do about them is the runner's to
+ * say.
+ */
 static void ignore_terminal_signals(void)
 {
 	static const int signals[] = { SIGINT, SIGQUIT, SIGHUP, SIGTERM, SIGPIPE };
+	const struct sigaction ignore = { .sa_handler = SIG_IGN };
 	sigset_t none;
 
 	for (size_t i = 0; i < ARRAY_SIZE(signals); i++)
-		(void)signal(signals[i], SIG_IGN);
+		(void)sigaction(signals[i], &ignore, NULL); /* cannot fail for these */
 	(void)sigemptyset(&none);
 	(void)sigprocmask(SIG_SETMASK, &none, NULL);
 }
 
 /*
- * Standard input and output are the runner's: whoever waits for their end must not have to wait for the teardown here,
- * which comes after the runner's exit. The error stream stays, for failed assertions.
+ * Standard input and output are the runner's: whoever waits for their end must not have to wait for
+ * the teardown here, which comes after the runner's exit. The error stream stays, for failed
+ * assertions.
  */
 static void leave_standard_streams(void)
 {
@@ -49,7 +54,7 @@ static NORETURN void child_main(struct session_config *config, pid_t runner)
 	leave_standard_streams();
 	int res = session_run(config);
 	/* exit(), not _exit(): sanitizers report leaks at exit. stdio was empty at the fork. */
-	exit(res < 0 ? 1 : 0);
+	exit(res < 0 ? 1 : 0); /* NOLINT(concurrency-mt-unsafe): every vCPU thread was joined */
 }
 
 int vm_process_spawn(struct session_config *config, struct vm_process *ret, struct error *err)

@@ -1,9 +1,11 @@
 /*
- * One process per VM: a crash, rlimit and signal boundary. The runner forks it from a single-threaded moment with
- * everything it needs open and in memory; it opens no path afterwards but /dev/kvm.
+ * One process per VM: a crash, rlimit and signal boundary. The runner forks it from a
+ * single-threaded moment with everything it needs open and in memory; it opens no path afterwards
+ * but /dev/kvm.
  *
- * It dies with its runner (PR_SET_PDEATHSIG). Its verdict comes over the link before it takes its VM down, so the runner
- * need not wait for that: closing a VM costs 10-25 ms of kernel grace periods.
+ * It dies with its runner (PR_SET_PDEATHSIG). Its verdict comes over the link before it takes its
+ * VM down, so the runner need not wait for that: closing a VM costs 10-25 ms of kernel grace
+ * periods.
  */
 #pragma once
 
@@ -13,13 +15,14 @@
 
 struct vm_process {
 	pid_t pid;
-	int link_fd; /* owned by the caller: give it to link_new with TAKE_FD. It ends (EOF) with the process */
+	/* Owned by the caller: give it to link_new with TAKE_FD. It ends (EOF) with the process */
+	int link_fd;
 };
 #define VM_PROCESS_INIT ((struct vm_process){ .link_fd = -1 })
 
 /*
- * Forks. @config->link_fd is set by this function; @config->relay_fd is closed in the caller on success. Everything
- * @config points to is read in the child through its copy of the memory.
+ * Forks. @config->link_fd is set by this function; @config->relay_fd is closed in the caller on
+ * success. Everything @config points to is read in the child through its copy of the memory.
  */
 MUST_CHECK int vm_process_spawn(struct session_config *config, struct vm_process *ret,
 				struct error *err);

@@ -129,10 +129,33 @@ def test_stock_kernel_on_an_incomplete_kvm_is_explained_at_once(box):
         box.need_clean()
 
 
+def test_doctor_is_one_document_and_agrees_with_its_text(box):
+    result = box.run('doctor', '--json')
+    need(result.status in (PASSED, SKIP) and not result.err, result.text())
+    doctor = json.loads(result.out)
+    need(doctor['can_run_linux'] == (result.status == PASSED), result.text())
+    for key in ('kvm', 'kvm_kernel_mips', 'kvm_exit_us', 'kvm_ioeventfd_us', 'kvm_timer', 'kvm_syscall', 'reactor',
+                'hugepages_free_2m', 'rtprio', 'memlock', 'cgroup_v2', 'kernels', 'linux'):
+        need(doctor['checks'][key]['level'] in ('ok', 'warn', 'bad', 'info'), key)
+    need(doctor['checks']['kvm_exit_us']['value'] > doctor['checks']['kvm_ioeventfd_us']['value'] > 0, result.text())
+    text = box.run('doctor', env=box.env(KTSTR_REACTOR='epoll'))
+    need(text.status == result.status and b'event loop: epoll (forced by KTSTR_REACTOR)' in text.out, text.text())
+    text = box.run('doctor', wrapper=no_uring())
+    need(b'event loop: epoll (io_uring' in text.out, text.text())
+
+
 def test_memory_too_small_for_an_initrd(box):
     result = box.run('run', '--kernel', e2e.guest('console'), '--memory', '2', '--initrd',
                      box.file('big', bytes(4 * MIB)))
     need_error(result, USAGE, 'memory of 2 MiB is too small', '4096 KiB', 'give at least')
+    box.need_clean()
+
+
+def test_initrd_of_whole_pages_ends_with_ram(box):
+    for size in (8192, 8191):
+        console = box.run('run', '--kernel', e2e.guest('hello'), '--memory', '16', '--initrd',
+                          box.file('whole', bytes(size)))
+        need(console.status == PASSED, console.text())
     box.need_clean()
 
 
@@ -162,7 +185,7 @@ def test_time_limit_ends_a_run(box):
 # Processes that die.
 
 def test_killed_vm_process_is_named(box):
-    for sig, name in ((signal.SIGKILL, b'KILL'), (signal.SIGSEGV, b'SEGV')):
+    for sig, name in ((signal.SIGKILL, b'KILL'), (signal.SIGABRT, b'ABRT')):
         child, pid = started(box, wait_for_ever())
         os.kill(pid, sig)
         result = box.finish(child)

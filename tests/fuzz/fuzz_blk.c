@@ -1,9 +1,10 @@
 /*
- * virtio-blk under a hostile driver: requests of any type, size and shape over a file in memory, raw descriptors, resets
- * and restarts at any moment.
+ * virtio-blk under a hostile driver: requests of any type, size and shape over a file in memory,
+ * raw descriptors, resets and restarts at any moment.
  *
- * Properties: a request that came back has its status byte and no more bytes than its writable part; the file never grows;
- * a read-only one never changes; the counters add up; every reset and the final stop end.
+ * Properties: a request that came back has its status byte and no more bytes than its writable
+ * part; the file never grows; a read-only one never changes; the counters add up; every reset and
+ * the final stop end.
  */
 #include "fuzz_virtio.h"
 

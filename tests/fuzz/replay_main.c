@@ -1,7 +1,7 @@
 /*
- * Runs a fuzz target without libFuzzer: every file of its corpus, then random mutations of them.
- *The same numbers give the same inputs on every machine: run I depends on seed + I alone, so that a
- *failure of run I repeats as the first run of that seed.
+ * Runs a fuzz target without libFuzzer: every file of its corpus, then random mutations of them. The
+ * same numbers give the same inputs on every machine: run I depends on seed + I alone, so that a
+ * failure of run I repeats as the first run of that seed.
  *
  *	fuzz_x CORPUS [RUNS [SEED]]	a folder, or one file to replay alone
  */

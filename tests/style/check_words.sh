@@ -1,5 +1,6 @@
 #!/bin/bash
-# No forbidden call (words.txt) in src/, abi/, guest/; no unfinished mark in any C file or meson.build.
+# No forbidden call (words.txt) in src/, abi/, guest/; no unfinished mark and no comment that a formatter ran together in
+# any C file or meson.build.
 # usage: check_words.sh [ROOT [WORDS]]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -66,6 +67,10 @@ find "${all[@]}" \( -name '*.[ch]' -o -name meson.build \) | sort | xargs -r awk
 	function has(word) { return $0 ~ "(^|[^A-Za-z0-9_])" word "([^A-Za-z0-9_]|$)" }
 	has("FIXME") || has("XXX") || has("HACK") {
 		printf "%s:%d: mark of unfinished work\n", FILENAME, FNR
+		n_bad++
+	}
+	/^ \*[A-Za-z>-]/ {
+		printf "%s:%d: comment line without its blank: lines that a formatter ran together?\n", FILENAME, FNR
 		n_bad++
 	}
 	has("TODO") && !/[Ww]hen / {

@@ -76,6 +76,8 @@ put src/virtio/virtq.c 'return guest_slice_iovec(s);' '/* TODO: batch when multi
 words words_iovec_in_virtio_and_conditional_todo_pass 0 ''
 put src/virtio/virtq.c '/* TODO: batch */'
 words words_bare_todo_fails 1 'src/virtio/virtq.c:1: TODO without'
+put src/virtio/virtq.c '/*' ' * find   the plan' ' *modules lock   one builder' ' */'
+words words_comment_run_together_fails 1 'src/virtio/virtq.c:3: comment line without'
 put src/virtio/virtq.c 'char t[] = "/tmp/XXXXXX";'
 words words_mkstemp_template_passes 0 ''
 put src/virtio/virtq.c '/* FIX''ME later */'
@@ -125,5 +127,20 @@ put tools/good '#!/bin/bash' 'if true; then :; fi'
 expect scripts_good_passes 0 '' "$here/check_scripts.sh" "$tree"
 put tools/bad '#!/bin/bash' 'if true; then'
 expect scripts_syntax_error_fails 1 'tools/bad' "$here/check_scripts.sh" "$tree"
+
+# --- manual: of the real files, changed ---
+manual() { # NAME STATUS TEXT FILE SED
+	rm -rf "${tree:?}"/*
+	(cd "$here/../.." && cp --parents docs/ktstr.1 docs/run-json.md src/cli/{run_options,cmd_doctor,report}.c \
+		src/vmm/session.c "$tree")
+	sed -i "$5" "$tree/$4"
+	expect "$1" "$2" "$3" "$here/check_manual.sh" "$tree"
+}
+manual manual_of_the_tree_passes 0 '' docs/ktstr.1 ''
+manual manual_without_an_option_fails 1 'docs/ktstr.1 differ in: kaslr' docs/ktstr.1 '/^\.It Fl -kaslr/d'
+manual manual_with_a_dead_option_fails 1 'docs/ktstr.1 differ in: pit' src/cli/run_options.c '/^\t{ "pit"/d'
+manual manual_option_without_help_fails 1 '--help differ in: stdin' src/cli/run_options.c 's/"  --stdin /"  /'
+manual manual_unknown_check_fails 1 'lacks `memlock2`' src/cli/cmd_doctor.c 's/"memlock"/"memlock2"/'
+manual manual_unknown_key_fails 1 'lacks `result_kib`' src/cli/report.c 's/result_bytes"/result_kib"/'
 
 tap_end

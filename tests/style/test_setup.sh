@@ -61,7 +61,7 @@ if ((EUID != 0)); then
 fi
 rm "$tree/bin/apt-get"
 run other_system_lists_what_each_package_is_for 1 'the reactor'
-for tool in cc meson ninja pkg-config objdump depmod busybox; do
+for tool in cc make meson ninja pkg-config objdump depmod busybox; do
 	fake $tool 'exit 0'
 done
 run other_system_with_everything_passes 0 ''

@@ -1,14 +1,12 @@
 /*
- * Guest-physical map of the x86_64 machine (DESIGN.md, section 5): every fixed address, each in one
- *place.
+ * Guest-physical map of the x86_64 machine (DESIGN.md, section 5): every fixed address, each in one place.
  *
- *	0x0000_0500  GDT                                  0x000E_0000  ACPI: RSDP, then the tables
- *	0x0000_7000  zero page                            0x0010_0000  kernel, RAM up to 3 GiB
- *	0x0000_8FF0  boot stack, growing down             0xC000_0000  virtio-mmio windows
- *	0x0000_9000  page tables (PML4, PDPT, 4 PDs)      0xFEC0_0000  IOAPIC    0xFEE0_0000  LAPICs
- *	0x0002_0000  command line                         0xFFFB_D000  TSS, identity-map page
- *(KVM's, Intel only) 0x0009_FC00  where a PC has its EBDA              0x1_0000_0000  RAM that did
- *not fit below 3 GiB
+ *	0x0000_0500  GDT                            0x000E_0000  ACPI: RSDP, then the tables
+ *	0x0000_7000  zero page                      0x0010_0000  kernel, RAM up to 3 GiB
+ *	0x0000_8FF0  boot stack, growing down       0xC000_0000  virtio-mmio windows
+ *	0x0000_9000  page tables (PML4, PDPT, 4 PDs) 0xFEC0_0000  IOAPIC    0xFEE0_0000  LAPICs
+ *	0x0002_0000  command line                   0xFFFB_D000  TSS, identity-map page (KVM's, Intel only)
+ *	0x0009_FC00  where a PC has its EBDA        0x1_0000_0000  RAM that did not fit below 3 GiB
  */
 #pragma once
 

@@ -17,20 +17,20 @@ const struct arch_machine arch_machine = {
 };
 
 /*
- * Nothing here may change what is measured: no mitigations=off, no tsc=reliable (KVM tells the
- *guest itself, and only where it is true), no scheduler or idle option.
+ * Nothing here may change what is measured: no mitigations=off, no tsc=reliable (KVM tells the guest
+ * itself, and only where it is true), no scheduler or idle option.
  *
- *	console=ttyS0        earliest working console; the kernel's last words arrive there in every
- *case quiet                a character on a 16550 is a VM exit: a verbose boot costs seconds
+ *	console=ttyS0        earliest working console; the kernel's last words arrive there in every case
+ *	quiet                a character on a 16550 is a VM exit: a verbose boot costs seconds
  *	panic=-1             a panic resets at once instead of hanging until the timeout
  *	reboot=k             by the i8042 port, the shortest way out: no ACPI, no triple fault tried
- *before it pci=off              there is no PCI to look for
+ *	                     before it
+ *	pci=off              there is no PCI to look for
  *	random.trust_cpu=on  seeds the generator from RDRAND: no reader waits for entropy
  *	cryptomgr.notests    distribution kernels self-test every cipher at boot otherwise
  *
  * Not needed: i8042.* (the FADT says that there is none), no_timer_check (guests of KVM set it
- *themselves), rdinit=
- * (/init is the default).
+ * themselves), rdinit= (/init is the default).
  */
 const char *arch_default_cmdline(void)
 {

@@ -1,17 +1,25 @@
 /*
  * The console guest. One of these words of the command line says what to do, in this order when
- *several are given:
+ * several are given:
  *
- *	reset_inflight[=N]  N times (100): fill every queue, kick, reset at once, check that nothing
- *is written any more badqueue            break each rule of queues once: the device must ask for a
- *reset, and work again after it flood[=N]           send the initrd N times (for ever) on port 1
+ *	reset_inflight[=N]  N times (100): fill every queue, kick, reset at once, check that nothing is
+ *	                    written any more
+ *	badqueue            break each rule of queues once: the device must ask for a reset, and work
+ *	                    again after it
+ *	flood[=N]           send the initrd N times (for ever) on port 1
+ *	abandon             offer the initrd on port 1 in as many buffers as the queue holds, and power
+ *	                    off at once
+ *	abandon reset       the same, but reset the console before: the host may still be reading
+ *	endless             the same on every port with buffers that name most of RAM: more than
+ *	                    anybody can take
+ *	whisper             offer a few bytes on port 2, and power off at once
  *	tty                 echo on port 0 until an EOT (0x04) was echoed
  *	relay               the same on port 2
  *	send                send the initrd on port 1, wait for a FRAME_EXIT_ACK there
  *
  * Then it powers off. How: event_idx (negotiate it), irq (sleep and be interrupted instead of
- *polling). A rule that the device breaks ends the guest by guest_die: text on COM1 and a reset
- *instead of a power-off.
+ * polling). A rule that the device breaks ends the guest by guest_die: text on COM1 and a reset
+ * instead of a power-off.
  */
 #include "console_port.h"
 
@@ -50,6 +58,36 @@ static void flood(const struct boot_params *boot, uint64_t times)
 		guest_die("flood: no initrd to send");
 	for (uint64_t i = 0; i < times; i++)
 		console_send(PORT_FRAMES, initrd, n);
+}
+
+/* One buffer per descriptor, all offered by one kick. */
+static void abandon(const struct boot_params *boot)
+{
+	struct vq *q = console_transmit_queue(PORT_FRAMES);
+	size_t n;
+	const uint8_t *initrd = boot_initrd(boot, &n);
+	size_t chunk = (n + VQ_SIZE - 1) / VQ_SIZE;
+	for (uint16_t i = 0; i < VQ_SIZE && n; i++) {
+		size_t part = n < chunk ? n : chunk;
+		vq_post(q, i, initrd, (uint32_t)part, false);
+		initrd += part;
+		n -= part;
+	}
+	vq_kick(q);
+}
+
+static void endless(void)
+{
+	enum { BEGIN = 0x100000, SIZE = 40 * 1024 * 1024 };
+	for (unsigned port = 0; port < N_PORTS; port++)
+		/* NOLINTNEXTLINE(performance-no-int-to-ptr): a guest's physical address */
+		console_send_begin(port, (const void *)(uintptr_t)BEGIN, SIZE);
+}
+
+static void whisper(void)
+{
+	static const uint8_t text[16] = "is anybody here";
+	console_send_begin(PORT_RELAY, text, sizeof(text));
 }
 
 static void echo(unsigned port)
@@ -177,6 +215,14 @@ void guest_main(const struct boot_params *boot)
 	serial_put("console open\n");
 	if (boot_word(boot, "flood", &floods))
 		flood(boot, floods);
+	if (boot_word(boot, "abandon", NULL))
+		abandon(boot);
+	if (boot_word(boot, "reset", NULL))
+		vq_device_reset(CONSOLE_MMIO);
+	if (boot_word(boot, "endless", NULL))
+		endless();
+	if (boot_word(boot, "whisper", NULL))
+		whisper();
 	if (boot_word(boot, "tty", NULL))
 		echo(PORT_TTY);
 	if (boot_word(boot, "relay", NULL))

@@ -33,14 +33,16 @@ static void check(struct list *head, const int *numbers, int n)
 	list_for_each (node, head) {
 		assert_true(i < n);
 		assert_ptr_equal(node->prev->next, node);
-		assert_int_equal(item_of(node)->number, numbers[i++]);
+		int wanted = i < n ? numbers[i] : -1;
+		assert_int_equal(item_of(node)->number, wanted);
+		i++;
 	}
 	assert_int_equal(i, n);
 }
 
 static void test_add_keeps_the_order(void **state UNUSED)
 {
-	struct item items[3];
+	struct item items[3] = { 0 };
 	struct list head;
 
 	fill(&head, items, 0);
@@ -52,7 +54,7 @@ static void test_add_keeps_the_order(void **state UNUSED)
 
 static void test_remove_unlinks_and_the_node_can_return(void **state UNUSED)
 {
-	struct item items[3];
+	struct item items[3] = { 0 };
 	struct list head;
 
 	fill(&head, items, 3);
@@ -65,7 +67,7 @@ static void test_remove_unlinks_and_the_node_can_return(void **state UNUSED)
 
 static void test_pop_takes_from_the_front(void **state UNUSED)
 {
-	struct item items[2];
+	struct item items[2] = { 0 };
 	struct list head;
 
 	fill(&head, items, 2);
@@ -77,7 +79,7 @@ static void test_pop_takes_from_the_front(void **state UNUSED)
 static void test_safe_iteration_survives_removal(void **state UNUSED)
 {
 	struct list head, *node, *tmp;
-	struct item items[4];
+	struct item items[4] = { 0 };
 
 	fill(&head, items, 4);
 	list_for_each_safe (node, tmp, &head)

@@ -1,4 +1,6 @@
-/* The file of --disk: what it gets when it is good. What is refused: tests/e2e/test_bad_input.py. */
+/*
+ * The file of --disk: what it gets when it is good. What is refused: tests/e2e/test_bad_input.py.
+ */
 #include "cli/disk.h"
 
 #include <errno.h>
@@ -41,7 +43,10 @@ static void test_writable_disk_blocks_when_it_reads_and_is_locked(void **state U
 	assert_int_equal(disk_open(path, false, &first, &err), 0);
 	assert_int_equal(first.capacity, 10 * VIRTIO_BLK_SECTOR);
 	assert_false(first.read_only);
-	/* io_uring answers EAGAIN for files with O_NONBLOCK; a VM's process keeps nothing across exec. */
+	/*
+	 * io_uring answers EAGAIN for files with O_NONBLOCK; a VM's process keeps nothing across
+	 * exec.
+	 */
 	assert_int_equal(fcntl(first.fd, F_GETFL) & (O_NONBLOCK | O_ACCMODE), O_RDWR);
 	assert_true(fcntl(first.fd, F_GETFD) & FD_CLOEXEC);
 	assert_int_equal(disk_open(path, true, &second, &err), -EBUSY);
@@ -66,7 +71,10 @@ static void test_read_only_disks_share_their_file(void **state UNUSED)
 	fd_closep(&second.fd);
 }
 
-/* A VM process unlocks when its disk has stopped; the runner's copy of the descriptor is still open then. */
+/*
+ * A VM process unlocks when its disk has stopped; the runner's copy of the descriptor is still open
+ * then.
+ */
 static void test_unlocking_a_copy_frees_the_file(void **state UNUSED)
 {
 	struct virtio_blk_config first, second;

@@ -34,7 +34,7 @@ static void split(struct line *l, const char *text)
 static int parse(struct line *l, const char *text, struct run_options *o, struct error *err)
 {
 	split(l, text);
-	return run_options_parse(l->argc, l->argv, strcmp(l->argv[0], "shell") == 0, o, err);
+	return run_options_parse(l->argc, l->argv, strncmp(text, "shell", 5) == 0, o, err);
 }
 
 static void done(struct line *l, struct run_options *o)

@@ -57,7 +57,7 @@ static void say_outcome(struct actor *a, enum outcome outcome, const char *why)
 		char text[100];
 	} frame = { .o = { .outcome = outcome, .last_phase = PHASE_COMMAND } };
 
-	strcpy(frame.text, why);
+	memcpy(frame.text, why, strlen(why));
 	say(a, FRAME_VM_OUTCOME, &frame, sizeof(frame.o) + strlen(why));
 }
 
@@ -241,7 +241,7 @@ static void test_death_by_a_signal_is_infra_and_named(void **state)
 	check_output(f, "last words\n");
 }
 
-static void script_exit(struct actor *a)
+static void script_exit(struct actor *a UNUSED)
 {
 	_exit(3);
 }
@@ -300,7 +300,7 @@ static void test_what_a_guest_repeats_is_kept_to_a_bound(void **state)
 	assert_int_equal(wait_for_child(f), 0);
 }
 
-static void script_stuck(struct actor *a)
+static void script_stuck(struct actor *a UNUSED)
 {
 	for (;;)
 		(void)pause();
@@ -546,9 +546,11 @@ static void test_verdict_of_a_process_that_read_nothing_is_heard(void **state)
 }
 
 /* clang-format off */
+/* NOLINTBEGIN(bugprone-macro-parentheses): the name of a function */
 #define ON(backend, test) \
 	{ #test " on " #backend, test, setup, teardown, &backend }
 #define ON_BOTH(test) ON(uring, test), ON(epoll, test)
+/* NOLINTEND(bugprone-macro-parentheses) */
 /* clang-format on */
 
 int main(void)

@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "base/num.h"
 #include "image/initramfs.h"
 #include "scratch.h"
 #include "unpack_model.h"
@@ -311,6 +312,31 @@ static void test_build_missing_inputs_are_errors_and_leave_nothing(void **state)
 	assert_null(r.suffix);
 }
 
+static void test_build_more_than_memory_is_refused_before_it_is_packed(void **state)
+{
+	struct fixture *f = *state;
+	struct initramfs r = INITRAMFS_INIT;
+	CLEANUP(freep) char *big = scratch_file(&f->s, "big", "", 0644);
+
+	assert_int_equal(truncate(big, 3 * (off_t)GIB), 0);
+	f->includes[0] = big;
+	f->config.n_includes = 1;
+	f->config.unpacked_max = 512 * MIB;
+	assert_int_equal(initramfs_build(&f->config, &r, &f->err), -EFBIG);
+	assert_int_equal(f->err.class, ERROR_USAGE);
+	assert_non_null(strstr(f->err.text, "3073 MiB"));
+	assert_non_null(strstr(f->err.text, "512 MiB"));
+	assert_int_equal(count_files(f, ""), 0);
+	assert_int_equal(truncate(big, (off_t)MIB), 0);
+	scratch_settle(&f->s);
+	build(f, &r);
+	initramfs_fini(&r);
+	/* A base of the cache is no exception. */
+	f->config.unpacked_max = MIB;
+	assert_int_equal(initramfs_build(&f->config, &r, &f->err), -EFBIG);
+	assert_int_equal(r.base_fd, -1);
+}
+
 static void test_build_kernel_without_module_tree_is_error_naming_it(void **state)
 {
 	static const char *const modules[] = { "virtio_mmio", NULL };
@@ -488,6 +514,7 @@ int main(void)
 		TEST(test_build_damaged_cache_files_are_replaced),
 		TEST(test_build_sweeps_debris_and_old_entries),
 		TEST(test_build_missing_inputs_are_errors_and_leave_nothing),
+		TEST(test_build_more_than_memory_is_refused_before_it_is_packed),
 		TEST(test_build_kernel_without_module_tree_is_error_naming_it),
 		TEST(test_build_full_disk_is_error_and_leaves_nothing),
 		TEST(test_build_unreadable_file_is_error_naming_it_and_leaves_nothing),

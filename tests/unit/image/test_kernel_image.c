@@ -533,6 +533,7 @@ static void add_sections(struct buf *b, const char *content)
 	buf_append_str(b, content);
 	sections[2].sh_offset = b->len;
 	buf_append(b, names, sizeof(names));
+	buf_append_zeros(b, -b->len % sizeof(uint64_t)); /* as linkers align the table */
 	ehdr_of(b)->e_shoff = b->len;
 	ehdr_of(b)->e_shentsize = sizeof(sections[0]);
 	ehdr_of(b)->e_shnum = 3;

@@ -76,7 +76,7 @@ static void run_depmod(struct fixture *f)
 
 static int add(struct fixture *f, const char *const *names)
 {
-	return modules_add(&f->tree, f->dir, names, &f->records, &f->err);
+	return modules_add(&f->tree, f->dir, "9.9", names, &f->records, &f->err);
 }
 
 static void assert_records(struct fixture *f, const char *wanted)
@@ -183,7 +183,7 @@ static void test_modules_tree_without_indexes_says_how_to_make_them(void **state
 	assert_non_null(strstr(f->err.text, advice));
 	/* With a slash behind it it is the same tree. */
 	CLEANUP(freep) char *slash = xasprintf("%s//", f->dir);
-	assert_int_equal(modules_add(&f->tree, slash, names, &f->records, &f->err), -ENOENT);
+	assert_int_equal(modules_add(&f->tree, slash, "9.9", names, &f->records, &f->err), -ENOENT);
 	assert_non_null(strstr(f->err.text, advice));
 }
 
@@ -192,10 +192,43 @@ static void test_modules_tree_that_does_not_exist_is_error_naming_it(void **stat
 	static const char *const names[] = { "base", NULL };
 	struct fixture *f = *state;
 
-	assert_int_equal(modules_add(&f->tree, "/nowhere/9.9", names, &f->records, &f->err),
+	assert_int_equal(modules_add(&f->tree, "/nowhere/9.9", "9.9", names, &f->records, &f->err),
 			 -ENOENT);
 	assert_non_null(strstr(f->err.text, "/nowhere/9.9"));
 	assert_int_equal(f->err.class, ERROR_USAGE);
+}
+
+static void test_modules_tree_that_is_a_file_is_error_saying_so(void **state)
+{
+	static const char *const names[] = { "base", NULL };
+	struct fixture *f = *state;
+
+	scratch_make(&f->s, "lib/modules/9.9", "", 0644);
+	assert_int_equal(add(f, names), -ENOTDIR);
+	assert_int_equal(f->err.class, ERROR_USAGE);
+	assert_non_null(strstr(f->err.text, "not a folder"));
+}
+
+static void test_modules_of_another_release_are_refused_naming_both(void **state)
+{
+	static const char *const names[] = { "base", NULL };
+	struct fixture *f = *state;
+
+	make_tree(f);
+	make_module(f, "base", "", "vermagic=9.9 SMP mod_unload ");
+	run_depmod(f);
+	assert_int_equal(add(f, names), 0);
+	static const char *const others[] = { "9.9.1", "9", "8.9" };
+	for (size_t i = 0; i < ARRAY_SIZE(others); i++) {
+		assert_int_equal(
+		    modules_add(&f->tree, f->dir, others[i], names, &f->records, &f->err), -EINVAL);
+		assert_int_equal(f->err.class, ERROR_USAGE);
+		assert_non_null(strstr(f->err.text, "kernel 9.9,"));
+		assert_non_null(strstr(f->err.text, others[i]));
+		assert_non_null(strstr(f->err.text, "base.ko"));
+	}
+	/* A kernel that does not tell its release takes any. */
+	assert_int_equal(modules_add(&f->tree, f->dir, "", names, &f->records, &f->err), 0);
 }
 
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
@@ -208,6 +241,8 @@ int main(void)
 		TEST(test_modules_damaged_file_is_error_naming_it),
 		TEST(test_modules_missing_ones_are_all_named),
 		TEST(test_modules_tree_without_indexes_says_how_to_make_them),
+		TEST(test_modules_tree_that_is_a_file_is_error_saying_so),
+		TEST(test_modules_of_another_release_are_refused_naming_both),
 		TEST(test_modules_tree_that_does_not_exist_is_error_naming_it),
 	};
 

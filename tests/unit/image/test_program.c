@@ -150,7 +150,7 @@ static void test_script_without_interpreter_is_error_when_named_data_in_folder(v
 	assert_int_equal(resolve(f), -ENOENT);
 	assert_int_equal(f->err.class, ERROR_USAGE);
 	assert_non_null(strstr(f->err.text, script));
-	assert_non_null(strstr(f->err.text, "/nowhere"));
+	assert_non_null(strstr(f->err.text, "'/nowhere/perl6'"));
 }
 
 /* ---- includes ---- */
@@ -161,9 +161,12 @@ static void test_include_keeps_place_or_takes_the_given_one(void **state)
 	CLEANUP(freep) char *file = scratch_file(&f->s, "file", "x", 0751);
 	CLEANUP(freep) char *moved = xasprintf("%s:/opt/new", file);
 	CLEANUP(freep) char *colon = scratch_file(&f->s, "with:/colon", "y", 0644);
+	CLEANUP(freep) char *odd = xasprintf("%s:/opt/o:dd", file);
 
 	assert_int_equal(include(f, file), 0);
 	assert_int_equal(include(f, moved), 0);
+	assert_int_equal(include(f, odd), 0);
+	assert_string_equal(host_of(f, "/opt/o:dd"), file);
 	assert_int_equal(include(f, colon), 0);
 	assert_string_equal(host_of(f, file), file);
 	assert_string_equal(host_of(f, "/opt/new"), file);

@@ -270,6 +270,28 @@ static void test_run_slow_host_gets_every_byte(void **state)
 	finish(&r);
 }
 
+static void test_run_host_away_at_the_end_gets_exit(void **state)
+{
+	/* Some more than a socket takes, by less than what stops the reading: EXIT waits behind it. */
+	static const char *const commands[] = { "head -c 190000 /dev/zero; exit 4",
+						"head -c 230000 /dev/zero; exit 4",
+						"head -c 270000 /dev/zero; exit 4" };
+	struct run runs[ARRAY_SIZE(commands)];
+
+	(void)state;
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+		start_shell(&runs[i], commands[i], false);
+	const struct timespec pause = { .tv_sec = 2, .tv_nsec = 500 * 1000 * 1000 };
+	(void)nanosleep(&pause, NULL);
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
+		play(&runs[i], NULL);
+		assert_exit(&runs[i], EXIT_STATUS, 4);
+		assert_int_equal(runs[i].host.n_bytes[FRAME_STDOUT],
+				 strtoul(commands[i] + strlen("head -c "), NULL, 10));
+		finish(&runs[i]);
+	}
+}
+
 static void test_run_grandchild_holding_pipe_does_not_hang(void **state)
 {
 	struct run r;
@@ -434,6 +456,7 @@ int main(void)
 		cmocka_unit_test(test_run_missing_folder_is_init_failure),
 		cmocka_unit_test(test_run_large_output_is_byte_exact),
 		cmocka_unit_test(test_run_slow_host_gets_every_byte),
+		cmocka_unit_test(test_run_host_away_at_the_end_gets_exit),
 		cmocka_unit_test(test_run_grandchild_holding_pipe_does_not_hang),
 		cmocka_unit_test(test_run_flooding_grandchild_does_not_hang),
 		cmocka_unit_test(test_run_orphans_are_reaped),

@@ -192,6 +192,63 @@ static void test_damaged_bytes_are_dropped_and_counted(void **state)
 	assert_int_equal(link_dropped_bytes(f->a.link), 5);
 }
 
+/* A peer that is no link: a bare descriptor, which may go while we still have much to send. */
+static int bare_peer(struct fixture *f, struct end *e)
+{
+	struct error err;
+	int pair[2];
+
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	*e = (struct end){ 0 };
+	assert_int_equal(link_new(f->r, pair[0], &ops, e, &e->link, &err), 0);
+	return pair[1];
+}
+
+static void say(int fd, uint64_t sequence, const char *text)
+{
+	uint8_t header[FRAME_HEADER_SIZE];
+
+	assert_true(frame_encode_header_for(FRAME_STDOUT, sequence, text, strlen(text), header));
+	assert_int_equal(fd_write_all(fd, header, sizeof(header)), 0);
+	assert_int_equal(fd_write_all(fd, text, strlen(text)), 0);
+}
+
+static void test_last_words_are_heard_before_a_send_fails(void **state)
+{
+	struct fixture *f = *state;
+	static uint8_t much[1 << 20];
+	struct end e;
+	int fd = bare_peer(f, &e);
+
+	link_send(e.link, FRAME_STDIN, much, sizeof(much));
+	turn(f, 2);
+	assert_true(link_pending(e.link) > 0);
+	say(fd, 0, "last ");
+	say(fd, 1, "words");
+	(void)fd_close(fd);
+	turn(f, 4);
+	assert_int_equal(e.n_frames, 2);
+	assert_memory_equal(e.received.data, "last words", 10);
+	assert_int_equal(e.n_closed, 1);
+	e.link = link_close(e.link);
+	buf_fini(&e.received);
+}
+
+static void test_close_at_the_last_frame_hears_of_no_end(void **state)
+{
+	struct fixture *f = *state;
+	struct end e;
+	int fd = bare_peer(f, &e);
+
+	e.close_in_callback = true;
+	say(fd, 0, "last");
+	(void)fd_close(fd);
+	turn(f, 4);
+	assert_int_equal(e.n_frames, 1);
+	assert_int_equal(e.n_closed, 0);
+	buf_fini(&e.received);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -206,6 +263,10 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_close_from_inside_a_callback_is_the_last_word,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_damaged_bytes_are_dropped_and_counted, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_last_words_are_heard_before_a_send_fails,
+						setup, teardown),
+		cmocka_unit_test_setup_teardown(test_close_at_the_last_frame_hears_of_no_end, setup,
 						teardown),
 	};
 

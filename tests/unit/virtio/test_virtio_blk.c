@@ -1,6 +1,6 @@
 /*
- * virtio-blk from the guest's side, on both backends of the reactor: every type of request, every malformed one, files that
- * are short, full or cannot be read, and resets with I/O in flight.
+ * virtio-blk from the guest's side, on both backends of the reactor: every type of request, every
+ * malformed one, files that are short, full or cannot be read, and resets with I/O in flight.
  */
 #include "virtio/virtio_blk.h"
 
@@ -552,7 +552,10 @@ static void test_flush_of_a_file_that_cannot_is_an_error(void **state UNUSED)
 	close_machine(&m);
 }
 
-/* 5.2.6.2: for a driver without FLUSH a write that has ended is stable. /dev/null tells by refusing the fdatasync. */
+/*
+ * 5.2.6.2: for a driver without FLUSH a write that has ended is stable. /dev/null tells by refusing
+ * the fdatasync.
+ */
 static void test_write_without_flush_negotiated_syncs_by_itself(void **state UNUSED)
 {
 	struct machine m;
@@ -926,8 +929,8 @@ static void test_file_that_cannot_be_read_is_an_error(void **state UNUSED)
 }
 
 /*
- * The kernel's log at its end has nothing to read yet: EAGAIN for as long as we like. With epoll only: io_uring waits
- * until such a file can be read.
+ * The kernel's log at its end has nothing to read yet: EAGAIN for as long as we like. With epoll
+ * only: io_uring waits until such a file can be read.
  */
 static void test_eagain_is_retried_without_a_busy_loop_and_a_reset_ends_it(void **state UNUSED)
 {

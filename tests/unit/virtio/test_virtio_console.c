@@ -101,6 +101,7 @@ static void machine_init(struct machine *m, struct reactor *reactor)
 	};
 	struct error err;
 
+	config.ops[CONSOLE_PORT_FRAMES].must_arrive = true;
 	*m = (struct machine){ .reactor = reactor };
 	for (unsigned i = 0; i < 3; i++) {
 		m->sinks[i] = (struct sink){ .port = i, .take_max = SIZE_MAX, .does_check = true };
@@ -725,6 +726,48 @@ static void test_vm_stop_with_a_vcpu_waiting_in_reset_ends(void **state)
 	assert_int_equal(m->sinks[1].n_bytes, FAKE_CONSOLE_WRITE_MAX);
 }
 
+/* Longer than a sink that may refuse for ever gets: 1 s. */
+static void test_reset_with_a_sink_that_must_take_waits_until_it_does(void **state)
+{
+	struct machine *m = *state;
+	struct vcpu_reset v;
+
+	boot(m, RING_FEATURES);
+	m->sinks[1].take_max = 0;
+	queue_output(m, 1, 2);
+	turns(m, 1);
+	vcpu_reset_start(&v, m);
+	uint64_t until_ns = clock_now_ns() + 1500 * NS_PER_MS;
+	while (clock_now_ns() < until_ns)
+		reactor_turn(m->reactor, 10 * NS_PER_MS);
+	assert_false(atomic_load(&v.is_done));
+	m->sinks[1].take_max = SIZE_MAX;
+	virtio_console_resume(m->console, CONSOLE_PORT_FRAMES);
+	vcpu_reset_join(&v);
+	assert_int_equal(m->sinks[1].n_bytes, 2 * FAKE_CONSOLE_WRITE_MAX);
+	assert_int_equal(console_stats(m).port[1].bytes_lost, 0);
+}
+
+static void test_cut_short_ends_a_reset_that_waits(void **state)
+{
+	struct machine *m = *state;
+	struct vcpu_reset v;
+
+	boot(m, RING_FEATURES);
+	m->sinks[1].take_max = 0;
+	queue_output(m, 1, 2);
+	turns(m, 1);
+	vcpu_reset_start(&v, m);
+	for (int i = 0; i < 20; i++)
+		reactor_turn(m->reactor, NS_PER_MS);
+	assert_false(atomic_load(&v.is_done));
+	uint64_t before_ns = clock_now_ns();
+	virtio_console_cut_short(m->console);
+	vcpu_reset_join(&v);
+	assert_true(clock_now_ns() - before_ns < 700 * NS_PER_MS);
+	assert_int_equal(console_stats(m).port[1].bytes_lost, 2 * FAKE_CONSOLE_WRITE_MAX);
+}
+
 static void test_drain_takes_everything_without_a_turn(void **state)
 {
 	struct machine *m = *state;
@@ -813,6 +856,8 @@ static int run_group(const char *name)
 		CONSOLE_TEST(test_reset_delivers_output_that_is_still_queued),
 		CONSOLE_TEST(test_reset_with_output_in_flight_waits_for_the_sink),
 		CONSOLE_TEST(test_vm_stop_with_a_vcpu_waiting_in_reset_ends),
+		CONSOLE_TEST(test_reset_with_a_sink_that_must_take_waits_until_it_does),
+		CONSOLE_TEST(test_cut_short_ends_a_reset_that_waits),
 		CONSOLE_TEST(test_drain_takes_everything_without_a_turn),
 		CONSOLE_TEST(test_two_devices_side_by_side_do_not_touch),
 		CONSOLE_TEST(test_name_too_long_is_refused),

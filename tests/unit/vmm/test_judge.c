@@ -86,6 +86,38 @@ static const struct row rows[] = {
 	  .has_exit = true,
 	  .end = VM_POWER_OFF,
 	  .want = OUTCOME_PASS },
+	{ .name = "panic of a kernel that prints callers",
+	  .com1 = "[    1.000000][    T1] Kernel panic - not syncing: x\n",
+	  .end = VM_RESET,
+	  .want = OUTCOME_PANIC,
+	  .why = "not syncing: x" },
+	{ .name = "oops of a kernel that prints callers",
+	  .com1 = "[    1.000000][   C12] BUG: unable to handle page fault for address: 0\n",
+	  .has_exit = true,
+	  .end = VM_POWER_OFF,
+	  .want = OUTCOME_PANIC },
+	{ .name = "oops behind a program's unfinished line",
+	  .com1 = "working [12%] ...[    1.000000] Oops: 0002 [#1] PREEMPT SMP\n",
+	  .has_exit = true,
+	  .end = VM_POWER_OFF,
+	  .want = OUTCOME_PANIC },
+	{ .name = "general protection fault in the kernel",
+	  .com1 = "[    1.000000] general protection fault, probably for non-canonical address\n",
+	  .has_exit = true,
+	  .end = VM_POWER_OFF,
+	  .want = OUTCOME_PANIC },
+	{ .name = "a program's general protection fault is its own",
+	  .com1 =
+	      "[    1.000000] traps: t[9] general protection fault ip:401 sp:7ffc error:0 in t\n",
+	  .has_exit = true,
+	  .end = VM_POWER_OFF,
+	  .want = OUTCOME_PASS },
+	{ .name = "exit over COM2 does not stand against port 1",
+	  .com2 = "KTSTR_EXIT=0\n",
+	  .has_exit = true,
+	  .exit = { EXIT_STATUS, 7 },
+	  .end = VM_POWER_OFF,
+	  .want = OUTCOME_FAIL },
 	{ .name = "stall",
 	  .com1 = "[   30.000000] watchdog: BUG: soft lockup - CPU#1 stuck for 22s!\n",
 	  .phase = PHASE_COMMAND,
@@ -163,7 +195,7 @@ static const struct row rows[] = {
 	  .why = "mount /proc" },
 };
 
-static void test_decide_each_way_to_end_has_its_outcome(void **state)
+static void test_decide_each_way_to_end_has_its_outcome(void **state UNUSED)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rows); i++) {
 		const struct row *r = &rows[i];
@@ -184,7 +216,7 @@ static void test_decide_each_way_to_end_has_its_outcome(void **state)
 	}
 }
 
-static void test_serial_in_single_bytes_is_the_same(void **state)
+static void test_serial_in_single_bytes_is_the_same(void **state UNUSED)
 {
 	static const char text[] = "[    1.000000] Kernel panic - not syncing: split\r\n";
 	char why[JUDGE_TEXT_MAX];
@@ -197,7 +229,7 @@ static void test_serial_in_single_bytes_is_the_same(void **state)
 	assert_string_equal(why, "[    1.000000] Kernel panic - not syncing: split\n");
 }
 
-static void test_serial_endless_line_stays_bounded(void **state)
+static void test_serial_endless_line_stays_bounded(void **state UNUSED)
 {
 	char why[JUDGE_TEXT_MAX];
 	struct judge j;
@@ -211,7 +243,7 @@ static void test_serial_endless_line_stays_bounded(void **state)
 	assert_true(strlen(why) < JUDGE_TEXT_MAX);
 }
 
-static void test_exit_second_one_does_not_count(void **state)
+static void test_exit_second_one_does_not_count(void **state UNUSED)
 {
 	char why[JUDGE_TEXT_MAX];
 	struct judge j;
@@ -222,7 +254,7 @@ static void test_exit_second_one_does_not_count(void **state)
 	assert_int_equal(decide(&j, VM_POWER_OFF, why), OUTCOME_PASS);
 }
 
-static void test_init_error_longer_than_its_place_is_cut(void **state)
+static void test_init_error_longer_than_its_place_is_cut(void **state UNUSED)
 {
 	static uint8_t text[4096];
 	char why[JUDGE_TEXT_MAX];
