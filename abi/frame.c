@@ -133,7 +133,6 @@ const char *frame_phase_name(uint32_t phase)
 	case PHASE_START: return "start";
 	case PHASE_IMAGE_READY: return "image-ready";
 	case PHASE_VM_PROCESS: return "vm-process";
-	case PHASE_VM_CREATED: return "vm-created";
 	case PHASE_VM_LOADED: return "vm-loaded";
 	case PHASE_VCPU_RUN: return "vcpu-run";
 	case PHASE_INIT: return "init";

@@ -78,8 +78,7 @@ enum frame_phase_id {
 	PHASE_START = 0,         /* the ktstr process began */
 	PHASE_IMAGE_READY = 1,   /* kernel and initramfs found, built or taken from the cache */
 	PHASE_VM_PROCESS = 2,    /* the VM process runs */
-	PHASE_VM_CREATED = 3,    /* KVM objects, memory, vCPUs exist */
-	PHASE_VM_LOADED = 4,     /* kernel, initramfs, tables are in guest memory */
+	PHASE_VM_LOADED = 4,     /* the VM exists; kernel, initramfs, tables are in its memory */
 	PHASE_VCPU_RUN = 5,      /* first KVM_RUN */
 	PHASE_INIT = 16,         /* PID 1 runs */
 	PHASE_MODULES = 17,      /* modules loaded */

@@ -112,7 +112,7 @@ int cmd_kernel(const struct command_context *ctx UNUSED, int argc, char **argv)
 
 	if (argc < 2)
 		return usage(stderr, EXIT_CODE_USAGE);
-	if (strcmp(argv[1], "--help") == 0)
+	if (strcmp(argv[1], "--help") == 0 || (argc > 2 && strcmp(argv[2], "--help") == 0))
 		return usage(stdout, EXIT_CODE_OK);
 	if (file_cache_dir(&cache, &err) < 0)
 		return command_fail(&err);

@@ -341,6 +341,13 @@ static int start_and_supervise(struct run *run, struct error *err)
 
 /* The end */
 
+static int exit_code_of_run(const struct run_result *res)
+{
+	if (res->signal)
+		return EXIT_CODE_SIGNAL + res->signal;
+	return res->is_left ? EXIT_CODE_OK : exit_code_of_outcome(&res->outcome);
+}
+
 static int finish(struct run *run, struct error *err)
 {
 	struct run_result *res = &run->result;
@@ -350,8 +357,7 @@ static int finish(struct run *run, struct error *err)
 		.kernel = run->entry.image,
 		.release = run->kernel.release,
 		.start_ns = run->ctx->start_ns,
-		.exit_code = res->signal ? EXIT_CODE_SIGNAL + res->signal
-					 : exit_code_of_outcome(&res->outcome),
+		.exit_code = exit_code_of_run(res),
 	};
 	int ret = 0;
 

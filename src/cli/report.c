@@ -76,6 +76,10 @@ void report_outcome(const struct report *r)
 			res->crash.data[res->crash.len - 1] == '\n' ? "" : "\n");
 	if (command_ended(res))
 		return;
+	if (res->is_left) {
+		fputs("\r\nktstr: the shell was left, its VM is ended\n", stderr);
+		return;
+	}
 	if (!res->signal) {
 		print_tail("kernel log", &res->dmesg);
 		print_tail("console", &res->console);
@@ -194,12 +198,13 @@ static json_t *json_document(const struct report *r)
 	char topology[TOPOLOGY_TEXT_MAX];
 
 	topology_format(&r->options->topology, topology);
-	json_t *doc = json_pack("{s:i, s:s, s:s, s:i, s:o, s:o, s:s, s:I}", "version", 1, "outcome",
-				res->signal ? "INTERRUPTED" : outcome_name(o->outcome),
-				"last_phase", frame_phase_name(o->last_phase), "exit_status",
-				r->exit_code, "kernel", json_text(r->kernel, strlen(r->kernel)),
-				"release", json_text(r->release, strlen(r->release)), "topology",
-				topology, "memory_mib", (json_int_t)r->options->memory_mib);
+	json_t *doc =
+	    json_pack("{s:i, s:s, s:s, s:i, s:o, s:o, s:s, s:I}", "version", 1, "outcome",
+		      res->signal || res->is_left ? "INTERRUPTED" : outcome_name(o->outcome),
+		      "last_phase", frame_phase_name(o->last_phase), "exit_status", r->exit_code,
+		      "kernel", json_text(r->kernel, strlen(r->kernel)), "release",
+		      json_text(r->release, strlen(r->release)), "topology", topology, "memory_mib",
+		      (json_int_t)r->options->memory_mib);
 	if (!doc)
 		return NULL;
 	json_object_set_new(doc, "why", json_text((const char *)res->why.data, res->why.len));

@@ -289,28 +289,51 @@ static void on_frame(void *ctx, const struct frame *f)
 	}
 }
 
-/* The VM process is gone without a verdict: how it ended is the verdict. */
-static void on_closed(void *ctx, int err UNUSED)
+/* Ends the run with our own trouble as its reason, unless there is a verdict already. */
+static void fail(struct runner *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
+static void fail(struct runner *r, const char *fmt, ...)
 {
-	struct runner *r = ctx;
 	struct run_result *res = r->result;
-	char text[128];
-	int n, status = vm_process_wait(r->process);
+	char text[160];
+	va_list ap;
 
-	r->link = link_close(r->link);
+	reactor_stop(r->reactor, 0);
 	if (res->has_outcome)
 		return;
-	if (status >= 0 && WIFSIGNALED(status))
-		n = snprintf(text, sizeof(text), "the VM process was ended by signal %d (%s)",
-			     WTERMSIG(status), sigabbrev_np(WTERMSIG(status)));
-	else
-		n = snprintf(text, sizeof(text),
-			     "the VM process ended without a verdict (status %d)",
-			     status >= 0 ? WEXITSTATUS(status) : status);
-	buf_append(&res->why, text, (size_t)n);
+	va_start(ap, fmt);
+	(void)vsnprintf(text, sizeof(text), fmt, ap);
+	va_end(ap);
+	buf_append_str(&res->why, text);
 	res->outcome = (struct frame_outcome){ .outcome = OUTCOME_INFRA };
 	res->has_outcome = true;
-	reactor_stop(r->reactor, 0);
+}
+
+/* An event source that broke: without it nobody would see the VM process's end, or a signal. */
+static void fail_source(struct runner *r, const char *what, int err)
+{
+	char buf[64];
+
+	vm_process_kill(r->process);
+	fail(r, "%s: %s: host resources are short", what, strerror_r(-err, buf, sizeof(buf)));
+}
+
+/* The VM process is gone without a verdict: how it ended is the verdict. */
+static void on_closed(void *ctx, int err)
+{
+	struct runner *r = ctx;
+
+	r->link = link_close(r->link);
+	if (err < 0 && err != -EPIPE && err != -ECONNRESET) {
+		fail_source(r, "the link to the VM process", err);
+		return;
+	}
+	int status = vm_process_wait(r->process);
+	if (status >= 0 && WIFSIGNALED(status))
+		fail(r, "the VM process was ended by signal %d (%s)", WTERMSIG(status),
+		     sigabbrev_np(WTERMSIG(status)));
+	else
+		fail(r, "the VM process ended without a verdict (status %d)",
+		     status >= 0 ? WEXITSTATUS(status) : status);
 }
 
 /* Input */
@@ -356,7 +379,7 @@ static void pump_input(struct runner *r)
 		}
 		if (r->config->interactive && memchr(chunk, ESCAPE_KEY, (size_t)n)) {
 			end_input(r);
-			r->result->signal = SIGTERM;
+			r->result->is_left = true;
 			stop_vm(r);
 			return;
 		}
@@ -398,6 +421,8 @@ static void on_signal(struct reactor_op *op, int res, bool more UNUSED)
 		r->result->signal = (int)info.ssi_signo;
 		stop_vm(r);
 	}
+	if (res < 0 && res != -ECANCELED)
+		fail_source(r, "signals", res);
 }
 
 static void on_resize(struct reactor_op *op, int res, bool more UNUSED)

@@ -32,7 +32,8 @@ struct run_result {
 	bool has_outcome;
 	struct frame_outcome outcome;
 	struct buf why;
-	int signal; /* the run was interrupted by it; 0: was not */
+	int signal;   /* the run was interrupted by it; 0: was not */
+	bool is_left; /* `ktstr shell` was left by its escape key */
 	struct runner_phase phases[RUNNER_MAX_PHASES];
 	size_t n_phases;
 	char *notes[RUNNER_MAX_NOTES];

@@ -41,6 +41,7 @@ static void make_header(uint8_t header[static 256])
 	memcpy(header + (0x1FE - 0x1F1), &flag, 2);
 	header[0x200 - 0x1F1] = 0xEB;
 	header[0x201 - 0x1F1] = 0x6A; /* the header ends at 0x26c */
+	/* NOLINTNEXTLINE(bugprone-not-null-terminated-result): a field, no string */
 	memcpy(header + (0x202 - 0x1F1), "HdrS", 4);
 	memcpy(header + (0x206 - 0x1F1), &version, 2);
 	header[0x211 - 0x1F1] = 0x80;

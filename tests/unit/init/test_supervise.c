@@ -279,8 +279,11 @@ static void test_run_host_away_at_the_end_gets_exit(void **state)
 	struct run runs[ARRAY_SIZE(commands)];
 
 	(void)state;
-	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
+	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
 		start_shell(&runs[i], commands[i], false);
+		/* What the socket takes whole is sent, and PID 1 gone a second later: nobody to answer. */
+		runs[i].host.is_silent = true;
+	}
 	const struct timespec pause = { .tv_sec = 2, .tv_nsec = 500 * 1000 * 1000 };
 	(void)nanosleep(&pause, NULL);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++) {
