@@ -88,10 +88,10 @@ equal epoll_backend_content "$(cat "$tmp/out")" "$(head -c 8388608 "$tmp/raw" | 
 check epoll_backend_has_many_in_flight test "$(stat_of disk.in_flight_max)" -ge 2
 
 # Two VMs, one file.
-"$ktstr" run --disk "$tmp/disk" -- sleep 1000 > /dev/null 2>&1 &
+"$ktstr" run --disk "$tmp/disk" -- sh -c 'echo up; sleep 1000' > "$tmp/first" 2>&1 &
 pid=$!
-for ((i = 0; i < 100; i++)); do
-	flock -n "$tmp/disk" true || break
+for ((i = 0; i < 600; i++)); do
+	grep -q up "$tmp/first" && break
 	sleep 0.1
 done
 run disk_in_use_is_refused 64 run --disk "$tmp/disk" -- true
