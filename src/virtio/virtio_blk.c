@@ -55,7 +55,7 @@ enum {
 	SEGMENT_MAX = 1 << 20,
 	RANGE_SECTORS_MAX = 1 << 21, /* 1 GiB: one call must not hold up a stop for long */
 	GRANULARITY = 4096,          /* holes smaller than that free nothing */
-	EAGAIN_TRIES_MAX = 1000,     /* a second: then it is an error as any other */
+	TRIES_MAX = 1000,            /* of EAGAIN a second: then it is an error as any other */
 };
 #define EAGAIN_DELAY_NS NS_PER_MS
 
@@ -228,7 +228,9 @@ static bool request_retry(struct request *r, int res)
 {
 	struct virtio_blk *b = r->blk;
 
-	if ((res != -EINTR && res != -EAGAIN) || b->is_stopping || r->n_tries++ == EAGAIN_TRIES_MAX)
+	if (res != -EINTR && (res != -EAGAIN || b->is_stopping))
+		return false;
+	if (r->n_tries++ == TRIES_MAX)
 		return false;
 	b->stats.n_retries++;
 	if (res == -EINTR) {
