@@ -67,6 +67,8 @@ static void break_off(struct link *l, int err)
 		return;
 	l->broken = true;
 	l->queue.len = l->queue_begin = 0;
+	/* The peer must hear of it, or both wait: an error of ours alone (no descriptor for the poll) is no end to it. */
+	(void)shutdown(l->fd, SHUT_RDWR);
 	if (!reactor_op_is_idle(&l->poll))
 		reactor_cancel(l->reactor, &l->poll);
 	l->ops->on_closed(l->ctx, err);

@@ -3,8 +3,10 @@
 #include <stdarg.h>
 
 #include <cmocka.h>
+#include <errno.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -249,6 +251,36 @@ static void test_close_at_the_last_frame_hears_of_no_end(void **state)
 	buf_fini(&e.received);
 }
 
+/* No descriptor is left for the poll's duplicate: the link ends, and the peer is told. */
+static void test_poll_that_cannot_be_armed_ends_the_link_for_both(void **state)
+{
+	struct end e = { 0 };
+	struct reactor *r;
+	struct error err;
+	struct rlimit old, none;
+	int pair[2];
+	char byte;
+
+	(void)state;
+	assert_int_equal(
+	    reactor_new(&(struct reactor_config){ .backend = REACTOR_EPOLL }, &r, &err), 0);
+	assert_int_equal(socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair), 0);
+	assert_int_equal(getrlimit(RLIMIT_NOFILE, &old), 0);
+	none = (struct rlimit){ (rlim_t)pair[1] + 1, old.rlim_max };
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &none), 0);
+	assert_int_equal(link_new(r, pair[0], &ops, &e, &e.link, &err), 0);
+	reactor_turn(r, 0);
+	assert_int_equal(setrlimit(RLIMIT_NOFILE, &old), 0);
+	assert_int_equal(e.n_closed, 1);
+	assert_int_equal(e.close_err, -EMFILE);
+	assert_int_equal(recv(pair[1], &byte, 1, MSG_DONTWAIT), 0);
+	e.link = link_close(e.link);
+	reactor_turn(r, 0);
+	reactor_turn(r, 0);
+	(void)reactor_free(r);
+	(void)fd_close(pair[1]);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -268,6 +300,7 @@ int main(void)
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_close_at_the_last_frame_hears_of_no_end, setup,
 						teardown),
+		cmocka_unit_test(test_poll_that_cannot_be_armed_ends_the_link_for_both),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);
