@@ -322,8 +322,8 @@ static void send_notes(struct session *s)
 		send_note(s, "hvc0: %" PRIu64 " bytes dropped", s->tty_dropped);
 	/* The command's own status stands, but a kernel that stalled on the way is not kept quiet. */
 	if (s->judge.stall && s->judge.has_exit)
-		send_note(s, "the kernel reported a stall: %.*s",
-			  (int)strcspn(s->judge.why, "\n"), s->judge.why);
+		send_note(s, "the kernel reported a stall: %.*s", (int)strcspn(s->judge.why, "\n"),
+			  s->judge.why);
 	struct vm_stats stats;
 	vm_stats(s->vm, &stats);
 	for (size_t i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)
