@@ -22,6 +22,7 @@
 #include "base/file.h"
 #include "base/num.h"
 #include "cli/commands.h"
+#include "cli/disk.h"
 #include "cli/exit_code.h"
 #include "cli/guest_init.h"
 #include "cli/report.h"
@@ -52,6 +53,7 @@ struct run {
 	struct kernel_image kernel;
 	struct initramfs initramfs;
 	struct buf cmdline;
+	struct virtio_blk_config disk; /* fd -1: none */
 	int relay_fd;
 	char *relay_path;
 	char *keep_dir;
@@ -106,8 +108,9 @@ static char *const shell_command[] = { (char[]){ "sh" }, NULL };
 
 static int build_initramfs(struct run *run, struct error *err)
 {
-	static const char *const modules[] = { "virtio_mmio", "virtio_console", NULL };
 	const struct run_options *o = &run->options;
+	const char *const modules[] = { "virtio_mmio", "virtio_console",
+					o->disk ? "virtio_blk" : NULL, NULL };
 	CLEANUP(freep) char *init_path = NULL;
 	CLEANUP(freep) char *relay = o->relay_guest ? xasprintf("relay=%s", o->relay_guest) : NULL;
 	CLEANUP(freep)
@@ -189,7 +192,14 @@ static void make_cmdline(struct run *run)
 	(void)buf_str(&run->cmdline);
 }
 
-/* Artefacts and relay */
+/* Disk, artefacts, relay */
+
+static int open_disk(struct run *run, struct error *err)
+{
+	const struct run_options *o = &run->options;
+
+	return o->disk ? disk_open(o->disk, o->disk_read_only, &run->disk, err) : 0;
+}
 
 static int open_sinks(struct run *run, struct error *err)
 {
@@ -302,7 +312,8 @@ static int start_and_supervise(struct run *run, struct error *err)
 			.topology = o->topology,
 			.memory_mib = o->memory_mib,
 			.cpu_mask = &o->cpu_mask,
-			.pit = o->pit },
+			.pit = o->pit,
+			.disk = o->disk ? &run->disk : NULL },
 		.backend = run->backend,
 		.relay_fd = run->relay_fd,
 		.timeout_ns = o->timeout_s * NS_PER_S,
@@ -371,7 +382,7 @@ static int run_steps(struct run *run, struct error *err)
 {
 	if (reactor_backend_parse(getenv("KTSTR_REACTOR"), &run->backend, err) < 0 ||
 	    file_cache_dir(&run->cache_dir, err) < 0 || find_kernel(run, err) < 0 ||
-	    check_kvm(run, err) < 0 || prepare_initramfs(run, err) < 0 ||
+	    check_kvm(run, err) < 0 || open_disk(run, err) < 0 || prepare_initramfs(run, err) < 0 ||
 	    open_sinks(run, err) < 0 || open_relay(run, err) < 0)
 		return err->code;
 	make_cmdline(run);
@@ -389,6 +400,7 @@ static void run_fini(struct run *run)
 		(void)unlink(run->relay_path); /* ours: bind made it */
 	freep(&run->relay_path);
 	fd_closep(&run->relay_fd);
+	fd_closep(&run->disk.fd);
 	freep(&run->keep_dir);
 	buf_fini(&run->cmdline);
 	initramfs_fini(&run->initramfs);
@@ -400,9 +412,11 @@ static void run_fini(struct run *run)
 
 static int run_or_shell(const struct command_context *ctx, int argc, char **argv, bool interactive)
 {
-	struct run run = {
-		.ctx = ctx, .kernel = KERNEL_IMAGE_INIT, .initramfs = INITRAMFS_INIT, .relay_fd = -1
-	};
+	struct run run = { .ctx = ctx,
+			   .kernel = KERNEL_IMAGE_INIT,
+			   .initramfs = INITRAMFS_INIT,
+			   .relay_fd = -1,
+			   .disk.fd = -1 };
 	struct error err;
 	int status;
 

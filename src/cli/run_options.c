@@ -19,6 +19,7 @@ enum {
 enum option_id {
 	OPT_APPEND = 256,
 	OPT_CPU,
+	OPT_DISK,
 	OPT_DMESG,
 	OPT_FORCE,
 	OPT_HELP,
@@ -41,6 +42,7 @@ enum option_id {
 static const struct option long_options[] = {
 	{ "append", required_argument, NULL, OPT_APPEND },
 	{ "cpu", required_argument, NULL, OPT_CPU },
+	{ "disk", required_argument, NULL, OPT_DISK },
 	{ "dmesg", required_argument, NULL, OPT_DMESG },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "help", no_argument, NULL, OPT_HELP },
@@ -75,6 +77,8 @@ void run_options_usage(bool interactive)
 	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
 	    "  --append ARGS         more kernel arguments; repeatable\n"
 	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
+	    "  --disk FILE[,ro]      raw image or block device as the guest's /dev/vda; ro: "
+	    "read-only\n"
 	    "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
 	    "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside "
 	    "the kernel\n"
@@ -115,6 +119,25 @@ static int parse_relay(struct run_options *o, const char *arg, struct error *err
 	return 0;
 }
 
+/* What follows the first comma are options: a file's name with a comma in it cannot be given. */
+static int parse_disk(struct run_options *o, const char *arg, struct error *err)
+{
+	const char *comma = strchrnul(arg, ',');
+
+	if (o->disk)
+		return error_set_usage(err, -EINVAL, "--disk: '%s': a VM has one disk at most",
+				       arg);
+	if (comma == arg)
+		return error_set_usage(err, -EINVAL, "--disk: '%s' is not FILE[,ro]", arg);
+	if (*comma && strcmp(comma, ",ro") != 0)
+		return error_set_usage(err, -EINVAL,
+				       "--disk: '%s': unknown option '%s'; it is FILE[,ro]", arg,
+				       comma + 1);
+	o->disk = xasprintf("%.*s", (int)(comma - arg), arg);
+	o->disk_read_only = *comma;
+	return 0;
+}
+
 static int parse_one(struct run_options *o, int id, char *arg, struct error *err)
 {
 	switch ((enum option_id)id) {
@@ -123,6 +146,8 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 		return 0;
 	case OPT_CPU:
 		return arch_cpu_mask_parse(arg, &o->cpu_mask, err);
+	case OPT_DISK:
+		return parse_disk(o, arg, err);
 	case OPT_DMESG:
 		o->dmesg = arg;
 		return 0;
@@ -227,4 +252,5 @@ void run_options_fini(struct run_options *o)
 	freep(&o->append);
 	freep(&o->includes);
 	freep(&o->relay_guest);
+	freep(&o->disk);
 }

@@ -17,6 +17,8 @@ struct run_options {
 	size_t n_includes;
 	const char *modules_dir;
 	const char *initrd;
+	char *disk; /* NULL: none; owned */
+	bool disk_read_only;
 	const char *dmesg;
 	const char *json;
 	const char *relay_guest; /* unix socket in the guest; owned */

@@ -17,6 +17,7 @@
 #include "link/link.h"
 #include "vmm/judge.h"
 #include "vmm/relay.h"
+#include "vmm/vm_stats.h"
 
 enum {
 	DECODER_STORAGE = 64 * 1024,
@@ -58,6 +59,7 @@ struct session {
 	struct limit_timer timers[N_TIMERS];
 	bool frames_stalled; /* port 1 waits for the link */
 	bool vm_ended;
+	bool disk_stopped; /* comes last of a VM's end, also without a disk */
 	bool verdict_sent;
 	bool runner_gone;
 	enum vm_end end;
@@ -339,26 +341,7 @@ static void send_stats(struct session *s)
 	struct buf text = { 0 };
 
 	vm_stats(s->vm, &st);
-	buf_printf(&text,
-		   "exits.io %" PRIu64 "\nexits.mmio %" PRIu64 "\nexits.interrupted %" PRIu64
-		   "\nexits.other %" PRIu64 "\nexits.unclaimed %" PRIu64 "\n",
-		   st.n_io_exits, st.n_mmio_exits, st.n_interrupted, st.n_other_exits,
-		   st.n_unclaimed);
-	buf_printf(&text,
-		   "console.kicks %" PRIu64 "\nconsole.notify_exits %" PRIu64
-		   "\nconsole.register_exits %" PRIu64 "\nconsole.interrupts %" PRIu64
-		   "\nconsole.interrupts_suppressed %" PRIu64 "\nconsole.guest_faults %" PRIu64
-		   "\n",
-		   st.console_mmio.n_kicks, st.console_mmio.n_notify_exits,
-		   st.console_mmio.n_register_exits, st.console_mmio.n_interrupts,
-		   st.console_mmio.n_interrupts_suppressed, st.console_mmio.n_guest_faults);
-	for (size_t i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)
-		buf_printf(&text,
-			   "console.port%zu.bytes_out %" PRIu64
-			   "\nconsole.port%zu.bytes_in %" PRIu64 "\nconsole.port%zu.stalls %" PRIu64
-			   "\n",
-			   i, st.console.port[i].bytes_out, i, st.console.port[i].bytes_in, i,
-			   st.console.port[i].n_stalls);
+	vm_stats_format(&st, &text);
 	buf_printf(&text,
 		   "frames.received %" PRIu64 "\nframes.dropped_bytes %" PRIu64
 		   "\nframes.lost %" PRIu64 "\n",
@@ -375,13 +358,16 @@ static void send_outcome(struct session *s, const struct frame_outcome *outcome,
 	finish_if_taken(s);
 }
 
-/* The verdict is due when the VM ended and its last frames have come through. */
+/*
+ * The verdict is due when the VM ended, its last frames have come through and its disk's I/O is
+ * over.
+ */
 static void judge_if_drained(struct session *s)
 {
 	struct frame_outcome outcome;
 	char why[JUDGE_TEXT_MAX];
 
-	if (!s->vm_ended || s->frames_stalled || s->verdict_sent)
+	if (!s->vm_ended || !s->disk_stopped || s->frames_stalled || s->verdict_sent)
 		return;
 	/* Whole frames may sit behind a header that promised more than came; EXIT can be one. */
 	struct frame frame;
@@ -393,6 +379,14 @@ static void judge_if_drained(struct session *s)
 	judge_decide(&s->judge, s->end, s->end_text, &outcome, why);
 	send_phase(s, PHASE_VERDICT, clock_now_ns());
 	send_outcome(s, &outcome, why);
+}
+
+static void on_disk_stopped(void *ctx)
+{
+	struct session *s = ctx;
+
+	s->disk_stopped = true;
+	judge_if_drained(s);
 }
 
 static void on_vm_end(void *ctx, enum vm_end end, const char *text)
@@ -412,7 +406,7 @@ static void on_vm_end(void *ctx, enum vm_end end, const char *text)
 	buf_consume(&s->to_guest, s->to_guest.len);
 	buf_consume(&s->tty_input, s->tty_input.len);
 	resume_link(s);
-	judge_if_drained(s);
+	vm_stop_disk(s->vm, on_disk_stopped, s);
 }
 
 /* The runner's side */

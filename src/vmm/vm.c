@@ -20,6 +20,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/eventfd.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -38,7 +39,19 @@
 
 enum { HALT_POLL_NS = 200000, END_TEXT_MAX = 512 };
 
-enum line { LINE_COM1, LINE_COM2, LINE_CONSOLE, N_LINES };
+enum line { LINE_COM1, LINE_COM2, LINE_CONSOLE, LINE_DISK /* last: optional */, N_LINES };
+
+/*
+ * The disk stops before the verdict (vm_stop_disk) or, in a VM that never ran, when that is taken
+ * down.
+ */
+struct disk_stop {
+	bool wanted;
+	bool stopped;
+	struct reactor_deferred no_disk_work;
+	void (*done)(void *ctx); /* NULL: nobody waits */
+	void *ctx;
+};
 
 struct vm {
 	struct vm_config config;
@@ -62,6 +75,9 @@ struct vm {
 	struct virtio_console *console;
 	struct virtio_mmio *console_mmio;
 	bool console_stopped;
+	struct virtio_blk *disk; /* NULL: none */
+	struct virtio_mmio *disk_mmio;
+	struct disk_stop disk_stop;
 
 	/* The end: the first vCPU to see one wins; end_text is its before end_msg is posted. */
 	_Atomic int end;
@@ -178,6 +194,8 @@ void vm_drain(struct vm *vm)
 {
 	ASSERT(vm->ended);
 	virtio_mmio_drain(vm->console_mmio);
+	if (vm->disk_mmio)
+		virtio_mmio_drain(vm->disk_mmio);
 	uart16550_drain(vm->com1);
 	uart16550_drain(vm->com2);
 }
@@ -304,6 +322,7 @@ static int up_load(struct vm *vm, struct error *err)
 		.topology = &c->topology,
 		.ram_bytes = c->memory_mib * MIB,
 		.console = true,
+		.blk = c->disk != NULL,
 	};
 	if (vm_memory_load_kernel(&vm->mem, k, err) < 0 ||
 	    (c->initrd_fd >= 0 && load_initrd(vm, err) < 0))
@@ -311,9 +330,14 @@ static int up_load(struct vm *vm, struct error *err)
 	return arch_boot_write(&vm->mem, &vm->boot, err);
 }
 
+static size_t n_lines(const struct vm *vm)
+{
+	return vm->config.disk ? N_LINES : LINE_DISK;
+}
+
 static int up_lines(struct vm *vm, struct error *err)
 {
-	for (size_t i = 0; i < N_LINES; i++) {
+	for (size_t i = 0; i < n_lines(vm); i++) {
 		vm->irq_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 		if (vm->irq_fds[i] < 0)
 			return kvm_error(err, errno, "eventfd");
@@ -371,21 +395,29 @@ static int detach_doorbell(void *ctx, gpa_t gpa, int event_fd)
 	return doorbell(ctx, gpa, event_fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
-static int up_console(struct vm *vm, struct error *err)
+static int add_virtio(struct vm *vm, struct virtio_dev *dev, const struct arch_device_slot *slot,
+		      enum line line, struct virtio_mmio **ret, struct error *err)
 {
 	const struct virtio_mmio_config config = {
-		.base = GPA(arch_machine.console.base),
+		.base = GPA(slot->base),
 		.mem = &vm->mem,
 		.reactor = vm->reactor,
 		.doorbell = { attach_doorbell, detach_doorbell, vm },
-		.irq_fd = vm->irq_fds[LINE_CONSOLE],
+		.irq_fd = vm->irq_fds[line],
 	};
 
-	if (virtio_console_new(&vm->config.console, vm->reactor, &vm->console, err) < 0 ||
-	    virtio_mmio_new(&config, virtio_console_dev(vm->console), &vm->console_mmio, err) < 0)
+	if (virtio_mmio_new(&config, dev, ret, err) < 0)
 		return err->code;
-	int res = io_bus_add(&vm->mmio, virtio_mmio_region(vm->console_mmio));
-	return res < 0 ? error_set(err, res, "virtio-console") : 0;
+	int res = io_bus_add(&vm->mmio, virtio_mmio_region(*ret));
+	return res < 0 ? error_set(err, res, "%s", dev->ops->name) : 0;
+}
+
+static int up_console(struct vm *vm, struct error *err)
+{
+	if (virtio_console_new(&vm->config.console, vm->reactor, &vm->console, err) < 0)
+		return err->code;
+	return add_virtio(vm, virtio_console_dev(vm->console), &arch_machine.console, LINE_CONSOLE,
+			  &vm->console_mmio, err);
 }
 
 static void on_console_stopped(void *ctx)
@@ -406,15 +438,68 @@ static void down_console(struct vm *vm)
 	vm->console = virtio_console_free(vm->console);
 }
 
+static int up_disk(struct vm *vm, struct error *err)
+{
+	if (!vm->config.disk)
+		return 0;
+	if (virtio_blk_new(vm->config.disk, vm->reactor, &vm->disk, err) < 0)
+		return err->code;
+	return add_virtio(vm, virtio_blk_dev(vm->disk), &arch_machine.blk, LINE_DISK,
+			  &vm->disk_mmio, err);
+}
+
+static void on_disk_stopped(void *ctx)
+{
+	struct vm *vm = ctx;
+
+	vm->disk_stop.stopped = true;
+	/*
+	 * Not at our exit: whoever starts the next VM after this one's verdict may have the file.
+	 */
+	if (vm->disk)
+		(void)flock(vm->config.disk->fd,
+			    LOCK_UN); /* an error means that there is no lock */
+	if (vm->disk_stop.done)
+		vm->disk_stop.done(vm->disk_stop.ctx);
+}
+
+static void on_no_disk(struct reactor_deferred *d)
+{
+	on_disk_stopped(container_of(d, struct vm, disk_stop.no_disk_work));
+}
+
+void vm_stop_disk(struct vm *vm, void (*done)(void *ctx), void *ctx)
+{
+	ASSERT(!vm->disk_stop.wanted);
+	vm->disk_stop = (struct disk_stop){
+		.wanted = true, .no_disk_work.fn = on_no_disk, .done = done, .ctx = ctx
+	};
+	if (vm->disk_mmio)
+		virtio_mmio_stop(vm->disk_mmio, on_disk_stopped, vm);
+	else
+		reactor_defer(vm->reactor, &vm->disk_stop.no_disk_work);
+}
+
+static void down_disk(struct vm *vm)
+{
+	if (vm->disk_mmio && !vm->disk_stop.wanted)
+		vm_stop_disk(vm, NULL, NULL);
+	while (vm->disk_stop.wanted && !vm->disk_stop.stopped)
+		reactor_turn(vm->reactor, UINT64_MAX);
+	vm->disk_mmio = virtio_mmio_free(vm->disk_mmio);
+	vm->disk = virtio_blk_free(vm->disk);
+}
+
 static int up_irqfds(struct vm *vm, struct error *err)
 {
 	const uint32_t gsi[N_LINES] = {
 		[LINE_COM1] = arch_machine.com1.gsi,
 		[LINE_COM2] = arch_machine.com2.gsi,
 		[LINE_CONSOLE] = arch_machine.console.gsi,
+		[LINE_DISK] = arch_machine.blk.gsi,
 	};
 
-	for (size_t i = 0; i < N_LINES; i++) {
+	for (size_t i = 0; i < n_lines(vm); i++) {
 		struct kvm_irqfd args = { .fd = (uint32_t)vm->irq_fds[i], .gsi = gsi[i] };
 		int res = kvm_ioctl(vm->vm_fd, KVM_IRQFD, (uintptr_t)&args);
 		if (res < 0)
@@ -446,6 +531,7 @@ static const struct step {
 	{ "lines", up_lines, down_lines },
 	{ "legacy", up_legacy, down_legacy },
 	{ "console", up_console, down_console },
+	{ "disk", up_disk, down_disk },
 	{ "irqfds", up_irqfds, NULL },
 	{ "boot registers", up_boot_registers, NULL },
 };
@@ -543,4 +629,9 @@ void vm_stats(const struct vm *vm, struct vm_stats *ret)
 	}
 	virtio_mmio_stats(vm->console_mmio, &ret->console_mmio);
 	virtio_console_stats(vm->console, &ret->console);
+	if (!vm->disk)
+		return;
+	ret->has_disk = true;
+	virtio_mmio_stats(vm->disk_mmio, &ret->disk_mmio);
+	virtio_blk_stats(vm->disk, &ret->disk);
 }

@@ -11,6 +11,7 @@
 #include "arch/arch.h"
 #include "base/topology.h"
 #include "reactor/reactor.h"
+#include "virtio/virtio_blk.h"
 #include "virtio/virtio_console.h"
 #include "virtio/virtio_mmio.h"
 
@@ -38,6 +39,7 @@ struct vm_config {
 	const struct cpu_mask *cpu_mask; /* NULL: none */
 	bool pit;
 	struct virtio_console_config console;
+	const struct virtio_blk_config *disk; /* NULL: none */
 	/* Reactor thread; take all bytes. */
 	void (*com1)(void *ctx, const uint8_t *data, size_t n);
 	void (*com2)(void *ctx, const uint8_t *data, size_t n);
@@ -63,6 +65,12 @@ void vm_stop(struct vm *vm, enum vm_end end);
 /* Reactor thread, after on_end: serves every queue and both UARTs once more. */
 void vm_drain(struct vm *vm);
 /*
+ * Reactor thread, once, after on_end: ends the disk's I/O. @done comes from the reactor, never from
+ * inside this call, when the file is not touched any more and its lock (flock) was released: also
+ * without a disk.
+ */
+void vm_stop_disk(struct vm *vm, void (*done)(void *ctx), void *ctx);
+/*
  * Reactor thread. Of a VM that ran only after on_end. Turns the reactor until every device has let
  * go of guest memory, then takes all down in reverse order. NULL is fine; returns NULL.
  */
@@ -77,5 +85,8 @@ struct vm_stats {
 	uint64_t uart_dropped;
 	struct virtio_mmio_stats console_mmio;
 	struct virtio_console_stats console;
+	bool has_disk;
+	struct virtio_mmio_stats disk_mmio;
+	struct virtio_blk_stats disk;
 };
 void vm_stats(const struct vm *vm, struct vm_stats *ret);

@@ -201,6 +201,63 @@ def test_initrd_with_a_command(box):
     refused(box, linux(box, '--initrd', box.file('initrd', 'x'), '--', 'true'), '--initrd', 'COMMAND')
 
 
+# The disk.
+
+def disk_refused(box, path, *texts, **more):
+    refused(box, linux(box, '--disk', path, '--', 'true'), '--disk', *texts, **more)
+
+
+def test_disk_missing(box):
+    for suffix in ('', ',ro'):
+        disk_refused(box, '/no/such/disk' + suffix, "'/no/such/disk'", 'No such file')
+
+
+def test_disk_directory(box):
+    for suffix in ('', ',ro'):
+        disk_refused(box, box.file('tmp') + suffix, box.file('tmp'), 'directory')
+
+
+def test_disk_fifo_and_device_do_not_block(box):
+    os.mkfifo(box.file('fifo'))
+    for path in (box.file('fifo'), '/dev/zero'):
+        disk_refused(box, path, path, 'neither a regular file nor a block device')
+
+
+def test_disk_of_no_whole_sectors(box):
+    for size, text in ((0, 'empty'), (511, '511'), (513, '512'), (1048577, '1048577')):
+        disk_refused(box, box.file('disk', bytes(size)), box.file('disk'), text)
+
+
+def test_disk_unreadable_and_unwritable(box):
+    e2e.need_root()
+    e2e.need_program('setpriv')
+    nobody_owns(box)
+    disk_refused(box, box.file('secret', bytes(512), mode=0o600), box.file('secret'), 'Permission denied',
+                 wrapper=AS_NOBODY)
+    disk_refused(box, box.file('readable', bytes(512), mode=0o644), box.file('readable'), ',ro',
+                 'Permission denied', wrapper=AS_NOBODY)
+
+
+def test_disk_in_use(box):
+    import fcntl
+    path = box.file('disk', bytes(1024))
+    with open(path, 'rb') as disk:
+        fcntl.flock(disk, fcntl.LOCK_SH)
+        disk_refused(box, path, path, 'in use by another VM')
+        fcntl.flock(disk, fcntl.LOCK_EX)
+        disk_refused(box, path + ',ro', path, 'in use by another VM')
+
+
+def test_disk_options_that_do_not_exist(box):
+    path = box.file('disk', bytes(512))
+    disk_refused(box, path + ',rw', 'rw', 'FILE[,ro]')
+    disk_refused(box, path + ',', 'FILE[,ro]')
+    disk_refused(box, path + ',ro,ro', 'ro,ro')
+    disk_refused(box, ',ro', 'FILE[,ro]')
+    disk_refused(box, '', 'FILE[,ro]')
+    refused(box, linux(box, '--disk', path, '--disk', path, '--', 'true'), '--disk', 'one disk')
+
+
 def test_modules_folder_missing(box):
     kernel = box.file('bzImage', e2e.bzimage())
     refused(box, ['--force', '--kernel', kernel, '--modules', '/no/such/modules', '--', 'true'], '/no/such/modules')

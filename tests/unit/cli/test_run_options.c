@@ -58,6 +58,7 @@ static void test_defaults(void **state UNUSED)
 	assert_null(o.command[1]);
 	assert_false(o.timeline || o.keep || o.force || o.kaslr || o.pit || o.interactive);
 	assert_false(o.forward_stdin || o.help);
+	assert_null(o.disk);
 	done(&l, &o);
 	assert_int_equal(parse(&l, "shell", &o, &err), 0);
 	assert_true(o.interactive);
@@ -76,7 +77,8 @@ static void test_every_option_is_taken(void **state UNUSED)
 	    parse(&l,
 		  "run --kernel K --topology 2,4,2,1 --memory 1024 --timeout 5 --append a=1 "
 		  "--append b "
-		  "--include /x --include /y:/z --modules M --relay /g:/h --dmesg D --json J",
+		  "--include /x --include /y:/z --modules M --relay /g:/h --dmesg D --json J "
+		  "--disk /i,ro",
 		  &o, &err),
 	    0);
 	assert_string_equal(o.kernel, "K");
@@ -93,13 +95,17 @@ static void test_every_option_is_taken(void **state UNUSED)
 	assert_string_equal(o.relay_host, "/h");
 	assert_string_equal(o.dmesg, "D");
 	assert_string_equal(o.json, "J");
+	assert_string_equal(o.disk, "/i");
+	assert_true(o.disk_read_only);
 	done(&l, &o);
 	assert_int_equal(parse(&l,
 			       "run --initrd I --cpu -cx16,-popcnt --timeline --keep --force "
-			       "--kaslr --pit --stdin",
+			       "--kaslr --pit --stdin --disk J",
 			       &o, &err),
 			 0);
 	assert_string_equal(o.initrd, "I");
+	assert_string_equal(o.disk, "J");
+	assert_false(o.disk_read_only);
 	assert_true(o.cpu_mask.n > 0);
 	assert_true(o.timeline && o.keep && o.force && o.kaslr && o.pit && o.forward_stdin);
 	done(&l, &o);

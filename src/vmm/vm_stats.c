@@ -1,0 +1,56 @@
+#include "vmm/vm_stats.h"
+
+#include <inttypes.h>
+#include <stdio.h>
+
+static void append(struct buf *text, const char *device, const char *key, uint64_t value)
+{
+	buf_printf(text, "%s.%s %" PRIu64 "\n", device, key, value);
+}
+
+static void append_mmio(struct buf *text, const char *device, const struct virtio_mmio_stats *m)
+{
+	append(text, device, "kicks", m->n_kicks);
+	append(text, device, "notify_exits", m->n_notify_exits);
+	append(text, device, "register_exits", m->n_register_exits);
+	append(text, device, "interrupts", m->n_interrupts);
+	append(text, device, "interrupts_suppressed", m->n_interrupts_suppressed);
+	append(text, device, "guest_faults", m->n_guest_faults);
+}
+
+static void append_disk(struct buf *text, const struct virtio_blk_stats *d)
+{
+	append(text, "disk", "reads", d->n_reads);
+	append(text, "disk", "writes", d->n_writes);
+	append(text, "disk", "flushes", d->n_flushes);
+	append(text, "disk", "discards", d->n_discards);
+	append(text, "disk", "write_zeroes", d->n_write_zeroes);
+	append(text, "disk", "bytes_read", d->bytes_read);
+	append(text, "disk", "bytes_written", d->bytes_written);
+	append(text, "disk", "errors", d->n_errors);
+	append(text, "disk", "in_flight_max", d->n_in_flight_max);
+	append(text, "disk", "continued", d->n_continued);
+	append(text, "disk", "retries", d->n_retries);
+}
+
+void vm_stats_format(const struct vm_stats *st, struct buf *text)
+{
+	append(text, "exits", "io", st->n_io_exits);
+	append(text, "exits", "mmio", st->n_mmio_exits);
+	append(text, "exits", "interrupted", st->n_interrupted);
+	append(text, "exits", "other", st->n_other_exits);
+	append(text, "exits", "unclaimed", st->n_unclaimed);
+	append_mmio(text, "console", &st->console_mmio);
+	for (size_t i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++) {
+		char port[32];
+
+		(void)snprintf(port, sizeof(port), "console.port%zu", i);
+		append(text, port, "bytes_out", st->console.port[i].bytes_out);
+		append(text, port, "bytes_in", st->console.port[i].bytes_in);
+		append(text, port, "stalls", st->console.port[i].n_stalls);
+	}
+	if (!st->has_disk)
+		return;
+	append_mmio(text, "disk", &st->disk_mmio);
+	append_disk(text, &st->disk);
+}

@@ -1,0 +1,102 @@
+#!/bin/bash
+# --disk with a stock Debian kernel: a file system survives writing, unmounting and the VM; ro refuses; the file is free after.
+# lab-options: -n 1 -l 2 -c 2 -m 6144
+# lab-timeout: 600
+. tests/lab/lib.sh
+
+ktstr=build/src/cli/ktstr
+tmp=$(mktemp -d)
+trap 'rm -rf "$tmp"' EXIT
+export KTSTR_KERNEL=6.12 PATH=$PATH:/sbin:/usr/sbin
+
+# run NAME STATUS ARGS...: runs ktstr with a limit of its own; leaves $tmp/out and $tmp/err.
+run() {
+	local name=$1 want=$2 status=0
+	shift 2
+	timeout 240 "$ktstr" "$@" > "$tmp/out" 2> "$tmp/err" || status=$?
+	equal "$name" "$status" "$want"
+	[[ $status == "$want" ]] || tail -n 15 "$tmp/err" | sed 's/^/    /'
+}
+stat_of() { # KEY: a counter of the last run's JSON
+	sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" "$tmp/json"
+}
+
+truncate -s 1G "$tmp/disk"
+check image_is_made mke2fs -q -t ext4 "$tmp/disk"
+
+run ext4_survives_a_remount 0 run --disk "$tmp/disk" --json "$tmp/json" -- sh -ec '
+	test "$(cat /sys/block/vda/size)" = 2097152
+	test "$(cat /sys/block/vda/serial)" = ktstr-disk
+	mkdir -p /disk
+	mount -t ext4 /dev/vda /disk
+	dd if=/dev/urandom of=/disk/random bs=64k count=256 2> /dev/null
+	for i in $(seq 200); do echo "$i" > "/disk/small$i"; done
+	sum=$(sha256sum < /disk/random)
+	sync
+	umount /disk
+	mount -t ext4 /dev/vda /disk
+	test "$sum" = "$(sha256sum < /disk/random)"
+	test "$(cat /disk/small*  | wc -l)" = 200
+	rm /disk/small*
+	fstrim /disk
+	umount /disk
+	echo "$sum"'
+sum=$(cat "$tmp/out")
+check file_system_is_clean e2fsck -fn "$tmp/disk"
+equal file_is_whole_on_the_host "$(debugfs -R 'cat /random' "$tmp/disk" 2> /dev/null | sha256sum)" "$sum"
+equal no_disk_errors "$(stat_of disk.errors)" 0
+equal no_guest_faults "$(stat_of disk.guest_faults)" 0
+equal no_kick_exits_to_user_space "$(stat_of disk.notify_exits)" 0
+check counters_tell_writes test "$(stat_of disk.bytes_written)" -ge 16777216
+check counters_tell_flushes test "$(stat_of disk.flushes)" -ge 2
+check counters_tell_discards test "$(stat_of disk.discards)" -ge 1
+echo "counters: $(grep '"disk\.' "$tmp/json" | tr -d '\n')"
+
+before=$(sha256sum < "$tmp/disk")
+run read_only_is_read 0 run --disk "$tmp/disk,ro" -- sh -ec '
+	test "$(cat /sys/block/vda/ro)" = 1
+	mkdir -p /disk
+	mount -t ext4 -o ro /dev/vda /disk
+	sha256sum < /disk/random'
+equal read_only_content "$(cat "$tmp/out")" "$sum"
+run read_only_refuses_writes 1 run --disk "$tmp/disk,ro" -- dd if=/dev/zero of=/dev/vda bs=512 count=1 conv=notrunc
+check read_only_is_named grep -qi 'read-only\|not permitted' "$tmp/err"
+equal read_only_left_no_trace "$(sha256sum < "$tmp/disk")" "$before"
+
+# A guest that is ended in the middle of its writing; then the file serves the next VM at once.
+run killed_while_writing 113 run --timeout 30 --disk "$tmp/disk" -- sh -ec '
+	mkdir -p /disk
+	mount -t ext4 /dev/vda /disk
+	while :; do dd if=/dev/zero of=/disk/zeros bs=64k count=64 conv=fsync 2> /dev/null; done'
+run journal_is_replayed_by_the_next_vm 0 run --disk "$tmp/disk" -- sh -ec '
+	mkdir -p /disk
+	mount -t ext4 /dev/vda /disk
+	sha256sum < /disk/random
+	umount /disk'
+equal flushed_file_survived "$(cat "$tmp/out")" "$sum"
+check file_system_is_clean_after_the_kill e2fsck -fn "$tmp/disk"
+
+run old_kernel_with_blk_as_a_module 0 run --kernel 6.1 --disk "$tmp/disk,ro" -- sh -ec 'head -c 1048576 /dev/vda | sha256sum'
+equal old_kernel_reads_the_same "$(cat "$tmp/out")" "$(head -c 1048576 "$tmp/disk" | sha256sum)"
+
+truncate -s 16M "$tmp/raw"
+KTSTR_REACTOR=epoll run epoll_backend_moves_the_same 0 run --disk "$tmp/raw" --json "$tmp/json" -- sh -ec '
+	dd if=/dev/urandom of=/dev/vda bs=64k count=128 conv=fsync 2> /dev/null
+	echo 3 > /proc/sys/vm/drop_caches
+	head -c 8388608 /dev/vda | sha256sum'
+equal epoll_backend_content "$(cat "$tmp/out")" "$(head -c 8388608 "$tmp/raw" | sha256sum)"
+check epoll_backend_has_many_in_flight test "$(stat_of disk.in_flight_max)" -ge 2
+
+# Two VMs, one file.
+"$ktstr" run --disk "$tmp/disk" -- sh -c 'echo up; sleep 1000' > "$tmp/first" 2>&1 &
+pid=$!
+for ((i = 0; i < 600; i++)); do
+	grep -q up "$tmp/first" && break
+	sleep 0.1
+done
+run disk_in_use_is_refused 64 run --disk "$tmp/disk" -- true
+check disk_in_use_is_named grep -q 'in use by another VM' "$tmp/err"
+kill -INT "$pid"
+wait "$pid"
+check disk_is_free_again flock -n "$tmp/disk" true
+finish
