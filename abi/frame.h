@@ -33,7 +33,7 @@ enum {
 #define FRAME_MAGIC 0x3153544bu /* "KTS1" */
 
 enum frame_type {
-	/* Guest to host: the test's own stream (the seed's names). */
+	/* Guest to host: the test's own stream. */
 	FRAME_SCENARIO_START = 1,
 	FRAME_SCENARIO_END = 2,
 	FRAME_TEST_RESULT = 3,
