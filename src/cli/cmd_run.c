@@ -106,6 +106,24 @@ static int open_initrd(struct run *run, struct error *err)
 
 static char *const shell_command[] = { (char[]){ "sh" }, NULL };
 
+/*
+ * Whether modules are to be looked for. A kernel of one's own often has everything built in and no
+ * module tree at all: then the image itself tells.
+ */
+static bool needs_modules(const struct run *run, const char *const *modules)
+{
+	CLEANUP(freep) char *own = xasprintf("/lib/modules/%s", run->kernel.release);
+
+	if (!run->kernel.release[0])
+		return false;
+	if (run->options.modules_dir || run->entry.modules_dir || access(own, F_OK) == 0)
+		return true;
+	for (size_t i = 0; modules[i]; i++)
+		if (!kernel_image_has_driver(&run->kernel, modules[i]))
+			return true;
+	return false;
+}
+
 static int build_initramfs(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
@@ -142,7 +160,7 @@ static int build_initramfs(struct run *run, struct error *err)
 		.modules = modules,
 		.config = config,
 		.unpacked_max = o->memory_mib * MIB,
-		.need_modules = run->kernel.release[0] != 0,
+		.need_modules = needs_modules(run, modules),
 	};
 	return initramfs_build(&c, &run->initramfs, err);
 }

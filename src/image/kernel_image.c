@@ -14,9 +14,11 @@
 #include <inttypes.h>
 #include <stdio.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/buf.h"
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
@@ -244,4 +246,23 @@ int kernel_image_open(const struct kernel_image_config *config, struct kernel_im
 void kernel_image_fini(struct kernel_image *image)
 {
 	fd_closep(&image->fd);
+}
+
+bool kernel_image_has_driver(const struct kernel_image *image, const char *name)
+{
+	struct stat st;
+	bool found = false;
+
+	if (image->kind != KERNEL_ELF || fstat(image->fd, &st) < 0 || st.st_size <= 0)
+		return false;
+	void *bytes = mmap(NULL, (size_t)st.st_size, PROT_READ, MAP_PRIVATE, image->fd, 0);
+	if (bytes == MAP_FAILED)
+		return false;
+	CLEANUP(freep) char *dashed = xstrdup(name);
+	for (char *p = dashed; *p; p++)
+		*p = *p == '_' ? '-' : *p;
+	found = memmem(bytes, (size_t)st.st_size, name, strlen(name)) ||
+		memmem(bytes, (size_t)st.st_size, dashed, strlen(dashed));
+	(void)munmap(bytes, (size_t)st.st_size); /* a whole mapping of ours: cannot fail */
+	return found;
 }

@@ -56,4 +56,10 @@ MUST_CHECK int kernel_image_open(const struct kernel_image_config *config, struc
  */
 MUST_CHECK int kernel_image_open_fd(const struct kernel_image_config *config, int fd,
 				    struct kernel_image *ret, struct error *err);
+/*
+ * Whether a driver is built into an ELF kernel, told by its name ("virtio_mmio", also with '-')
+ * among the image's bytes. For kernels that come without a module tree, which would know; reads the
+ * whole file. False where it cannot be told.
+ */
+bool kernel_image_has_driver(const struct kernel_image *image, const char *name);
 void kernel_image_fini(struct kernel_image *image); /* idempotent */

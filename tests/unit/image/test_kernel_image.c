@@ -597,6 +597,19 @@ static void test_open_bad_sections_only_lose_the_release(void **state)
 	}
 }
 
+static void test_has_driver_looks_for_both_spellings(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(buf_fini) struct buf elf = { 0 };
+
+	maker_elf(&elf);
+	buf_append_str(&elf, "virtio-mmio virtio_console");
+	assert_int_equal(open_bytes(f, &elf), 0);
+	assert_true(kernel_image_has_driver(&f->image, "virtio_mmio"));
+	assert_true(kernel_image_has_driver(&f->image, "virtio_console"));
+	assert_false(kernel_image_has_driver(&f->image, "virtio_blk"));
+}
+
 static void test_open_foreign_files_are_named(void **state)
 {
 	static const struct {
@@ -666,6 +679,7 @@ int main(void)
 		T(test_open_damaged_notes_are_passed_over),
 		T(test_open_vmlinux_takes_the_release_of_its_banner),
 		T(test_open_bad_sections_only_lose_the_release),
+		T(test_has_driver_looks_for_both_spellings),
 		T(test_open_foreign_files_are_named),
 		T(test_open_what_is_no_file_is_refused),
 	};
