@@ -1,7 +1,6 @@
 /* See rig.h. */
 #include "support/rig.h"
 
-#include <stdatomic.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
 
@@ -115,6 +114,11 @@ void rig_write(struct rig *r, uint64_t off, unsigned size, uint64_t value)
 	region->ops->write(region, off, size, value);
 }
 
+static void on_vcpu_done(struct reactor_msg *msg)
+{
+	container_of(msg, struct rig_vcpu, done_msg)->is_done = true;
+}
+
 static void *vcpu_run(void *arg)
 {
 	struct rig_vcpu *v = arg;
@@ -122,13 +126,14 @@ static void *vcpu_run(void *arg)
 	rig_write(v->rig, v->off, 4, v->value);
 	if (v->after)
 		v->after(v->ctx);
-	atomic_store(&v->is_done, true);
+	(void)reactor_post(v->rig->reactor, &v->done_msg); /* wakes it; true: posted once */
 	return NULL;
 }
 
 void rig_vcpu_begin(struct rig_vcpu *v)
 {
-	atomic_store(&v->is_done, false);
+	v->is_done = false;
+	v->done_msg.fn = on_vcpu_done;
 	int res = pthread_create(&v->thread, NULL, vcpu_run, v);
 	ASSERT(res == 0);
 }
@@ -137,7 +142,7 @@ void rig_vcpu_end(struct rig_vcpu *v)
 {
 	uint64_t deadline_ns = rig_deadline();
 
-	while (!atomic_load(&v->is_done))
+	while (!v->is_done)
 		rig_wait(v->rig, deadline_ns);
 	int res = pthread_join(v->thread, NULL);
 	ASSERT(res == 0);

@@ -51,7 +51,8 @@ struct rig_vcpu {
 	uint32_t value;
 	void (*after)(void *ctx); /* optional: on that vCPU, at once after the write */
 	void *ctx;
-	_Atomic bool is_done;
+	bool is_done; /* as the reactor knows */
+	struct reactor_msg done_msg;
 	pthread_t thread;
 };
 void rig_vcpu_begin(struct rig_vcpu *v);
