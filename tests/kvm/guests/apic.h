@@ -14,6 +14,8 @@ enum {
 #define LAPIC_BASE ((uintptr_t)LAPIC)
 
 void lapic_enable(void);
+/* INIT and SIPI to all other CPUs: they begin at page @page, in real mode. Needs lapic_enable. */
+void lapic_start_others(uint8_t page);
 /*
  * GSI @gsi, edge, active high, to this CPU; @on_interrupt runs with interrupts off, EOI follows by
  * itself. One GSI per guest: a second call replaces the first. Enables the local APIC; interrupts

@@ -47,6 +47,13 @@ bool vq_device_needs_reset(uintptr_t mmio);
 
 /* Makes buffer @n available (not kicked yet). @write: the device writes it. */
 void vq_post(struct vq *q, uint16_t n, const void *data, uint32_t size, bool write);
+/* A chain of @n pieces in the descriptors from @first on; it comes back as @first. */
+struct vq_piece {
+	const void *data;
+	uint32_t size;
+	bool write;
+};
+void vq_post_chain(struct vq *q, uint16_t first, const struct vq_piece *pieces, uint16_t n);
 void vq_kick(struct vq *q); /* unless the device said that it does not need it */
 /* The next buffer that the device gave back; false: none. */
 bool vq_take(struct vq *q, uint16_t *ret_n, uint32_t *ret_written);
