@@ -289,6 +289,7 @@ static int up_load(struct vm *vm, struct error *err)
 		.ram_bytes = c->memory_mib * MIB,
 		.console = true,
 		.blk = c->disk != NULL,
+		.net = c->net != NULL,
 	};
 	if (vm_memory_load_kernel(&vm->mem, k, err) < 0 ||
 	    (c->initrd_fd >= 0 && load_initrd(vm, err) < 0))
