@@ -5,6 +5,7 @@
  */
 #pragma once
 
+#include "base/memory_layout.h"
 #include "base/topology.h"
 #include "bus/guest_mem.h"
 
@@ -21,6 +22,9 @@ struct arch_machine {
 	bool uart_is_mmio;
 };
 extern const struct arch_machine arch_machine;
+
+/* Where this machine has RAM, up to the architecture's limit; a host's KVM may end earlier. */
+extern const struct memory_space arch_memory_space;
 
 /* RAM ranges for @bytes of memory (a multiple of 2 MiB): ascending, outside every hole. Returns how
  * many. */
@@ -79,6 +83,8 @@ struct arch_boot {
 	const char *cmdline; /* whole; -E2BIG when it does not fit */
 	const struct topology *topology;
 	uint64_t ram_bytes;
+	/* of ram_bytes; may be NULL where the guest is told nothing of its nodes */
+	const struct memory_layout *memory;
 	bool console, blk, net; /* virtio devices that exist, for ACPI */
 };
 /*

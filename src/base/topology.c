@@ -4,7 +4,49 @@
 #include <stdio.h>
 #include <string.h>
 
+#include "base/assert.h"
 #include "base/num.h"
+
+struct topology topology_uniform(uint32_t nodes, uint32_t llcs, uint32_t cores, uint32_t threads)
+{
+	struct topology t = { .n_nodes = nodes,
+			      .n_llcs = llcs,
+			      .cores_per_llc = cores,
+			      .threads_per_core = threads };
+
+	ASSERT(nodes >= 1 && nodes <= TOPOLOGY_MAX_NODES && llcs >= nodes);
+	for (uint32_t i = 0; i < nodes; i++) {
+		t.nodes[i].n_llcs = llcs / nodes + (i < llcs % nodes);
+		for (uint32_t j = 0; j < nodes; j++)
+			t.distances[i][j] =
+			    i == j ? TOPOLOGY_LOCAL_DISTANCE : TOPOLOGY_REMOTE_DISTANCE;
+	}
+	return t;
+}
+
+uint32_t topology_node_first_llc(const struct topology *t, uint32_t node)
+{
+	uint32_t first = 0;
+
+	for (uint32_t i = 0; i < node; i++)
+		first += t->nodes[i].n_llcs;
+	return first;
+}
+
+uint32_t topology_llc_node(const struct topology *t, uint32_t llc)
+{
+	uint32_t node = 0;
+
+	ASSERT(llc < t->n_llcs);
+	for (uint32_t first = t->nodes[0].n_llcs; llc >= first; first += t->nodes[node].n_llcs)
+		node++;
+	return node;
+}
+
+uint32_t topology_cpu_node(const struct topology *t, uint32_t cpu)
+{
+	return topology_llc_node(t, topology_cpu_llc(t, cpu));
+}
 
 int topology_parse(const char *text, struct topology *ret, struct error *err)
 {
@@ -27,7 +69,8 @@ int topology_parse(const char *text, struct topology *ret, struct error *err)
 		memcpy(field, p, n);
 		field[n] = 0;
 		(void)snprintf(what, sizeof(what), "--topology: %s", names[i]);
-		if (num_parse_u64(what, field, 1, TOPOLOGY_MAX_CPUS, &v[i], err) < 0)
+		uint64_t max = i == 0 ? TOPOLOGY_MAX_NODES : TOPOLOGY_MAX_CPUS;
+		if (num_parse_u64(what, field, 1, max, &v[i], err) < 0)
 			return err->code;
 		p += n + 1;
 	}
@@ -40,10 +83,7 @@ int topology_parse(const char *text, struct topology *ret, struct error *err)
 	if (v[1] * v[2] * v[3] > TOPOLOGY_MAX_CPUS)
 		return error_set_usage(err, -ERANGE, "--topology: %s: more than %d CPUs", text,
 				       TOPOLOGY_MAX_CPUS);
-	*ret = (struct topology){ .n_nodes = (uint32_t)v[0],
-				  .n_llcs = (uint32_t)v[1],
-				  .cores_per_llc = (uint32_t)v[2],
-				  .threads_per_core = (uint32_t)v[3] };
+	*ret = topology_uniform((uint32_t)v[0], (uint32_t)v[1], (uint32_t)v[2], (uint32_t)v[3]);
 	return 0;
 }
 

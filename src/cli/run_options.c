@@ -227,7 +227,7 @@ int run_options_parse(int argc, char **argv, bool interactive, struct run_option
 	int id;
 
 	*ret = (struct run_options){
-		.topology = { 1, 1, 1, 1 },
+		.topology = topology_uniform(1, 1, 1, 1),
 		.memory_mib = DEFAULT_MEMORY_MIB,
 		.timeout_s = interactive ? 0 : DEFAULT_TIMEOUT_S,
 		.interactive = interactive,

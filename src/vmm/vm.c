@@ -42,6 +42,7 @@ struct vm {
 
 	int kvm_fd;
 	int vm_fd;
+	struct memory_layout layout;
 	struct guest_mem mem;
 	struct arch_cpuid *cpuid;
 	struct arch_boot boot;
@@ -183,7 +184,11 @@ static void down_kvm(struct vm *vm)
 
 static int up_memory(struct vm *vm, struct error *err)
 {
-	return vm_memory_map(&vm->mem, vm->config.memory_mib * MIB, err);
+	const struct vm_config *c = &vm->config;
+	int res = memory_layout_make(&c->topology, c->memory_mib * MIB, &arch_memory_space,
+				     &vm->layout, err);
+
+	return res < 0 ? res : vm_memory_map(&vm->mem, c->memory_mib * MIB, err);
 }
 
 static void down_memory(struct vm *vm)
@@ -287,6 +292,7 @@ static int up_load(struct vm *vm, struct error *err)
 		.cmdline = c->cmdline,
 		.topology = &c->topology,
 		.ram_bytes = c->memory_mib * MIB,
+		.memory = &vm->layout,
 		.console = true,
 		.blk = c->disk != NULL,
 	};

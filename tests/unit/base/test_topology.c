@@ -15,7 +15,7 @@ static void test_parse_and_format_round_trip(void **state UNUSED)
 		const char *text;
 		uint32_t n_cpus;
 	} cases[] = { { "1,1,1,1", 1 },      { "2,4,2,1", 8 },       { "1,1,3,2", 6 },
-		      { "3,5,1,1", 5 },      { "1,1,4096,1", 4096 }, { "4096,4096,1,1", 4096 },
+		      { "3,5,1,1", 5 },      { "1,1,4096,1", 4096 }, { "64,4096,1,1", 4096 },
 		      { "1,16,16,16", 4096 } };
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -47,6 +47,7 @@ static void test_parse_bad_text_names_what_is_wrong(void **state UNUSED)
 		{ "1,1,1,x", "threads_per_core" },
 		{ "1,1, 1,1", "cores_per_llc" },
 		{ "1,-1,1,1", "llcs" },
+		{ "65,65,1,1", "numa_nodes" },
 		{ "2,1,4,1", "NUMA" },
 		{ "1,1,4097,1", "cores_per_llc" },
 		{ "1,2,4096,1", "4096" },
@@ -68,7 +69,7 @@ static void test_parse_bad_text_names_what_is_wrong(void **state UNUSED)
 static void test_apic_ids_leave_gaps_where_a_count_is_no_power_of_two(void **state UNUSED)
 {
 	static const struct {
-		struct topology t;
+		uint32_t shape[4];
 		uint32_t thread_bits, core_bits;
 		uint32_t ids[8];
 	} cases[] = {
@@ -82,11 +83,12 @@ static void test_apic_ids_leave_gaps_where_a_count_is_no_power_of_two(void **sta
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const struct topology *t = &cases[i].t;
-		assert_int_equal(topology_thread_bits(t), cases[i].thread_bits);
-		assert_int_equal(topology_core_bits(t), cases[i].core_bits);
-		for (uint32_t cpu = 0; cpu < topology_n_cpus(t); cpu++)
-			assert_int_equal(topology_apic_id(t, cpu), cases[i].ids[cpu]);
+		const uint32_t *n = cases[i].shape;
+		const struct topology t = topology_uniform(n[0], n[1], n[2], n[3]);
+		assert_int_equal(topology_thread_bits(&t), cases[i].thread_bits);
+		assert_int_equal(topology_core_bits(&t), cases[i].core_bits);
+		for (uint32_t cpu = 0; cpu < topology_n_cpus(&t); cpu++)
+			assert_int_equal(topology_apic_id(&t, cpu), cases[i].ids[cpu]);
 	}
 }
 
@@ -96,7 +98,7 @@ static void test_apic_ids_hold_every_level_in_its_bits(void **state UNUSED)
 	for (uint32_t llcs = 1; llcs <= 5; llcs++)
 		for (uint32_t cores = 1; cores <= 9; cores++)
 			for (uint32_t threads = 1; threads <= 3; threads++) {
-				const struct topology t = { 1, llcs, cores, threads };
+				const struct topology t = topology_uniform(1, llcs, cores, threads);
 				uint32_t last = 0;
 				for (uint32_t cpu = 0; cpu < topology_n_cpus(&t); cpu++) {
 					uint32_t id = topology_apic_id(&t, cpu);
