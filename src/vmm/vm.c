@@ -96,6 +96,13 @@ static void on_power(void *ctx, enum power_event event)
 	note_end(ctx, event == POWER_OFF ? VM_POWER_OFF : VM_RESET, "");
 }
 
+static void on_eoi(void *ctx, uint8_t vector)
+{
+	struct vm *vm = ctx;
+
+	arch_irqchip_eoi(vm->devices.irqchip, vector);
+}
+
 static void on_vcpu_left(void *ctx)
 {
 	struct vm *vm = ctx;
@@ -169,12 +176,26 @@ void vm_drain(struct vm *vm)
 
 /* The build list */
 
+static int up_layout(struct vm *vm, struct error *err)
+{
+	const struct vm_config *c = &vm->config;
+
+	return memory_layout_make(&c->topology, c->memory_mib * MIB, &arch_memory_space,
+				  &vm->layout, err);
+}
+
 static int up_kvm(struct vm *vm, struct error *err)
 {
+	struct arch_limits limits;
+
 	vm->kvm_fd = kvm_open(err);
 	if (vm->kvm_fd < 0)
 		return err->code;
-	return arch_check_capabilities(vm->kvm_fd, err);
+	if (arch_check_capabilities(vm->kvm_fd, err) < 0)
+		return err->code;
+	arch_limits_read(vm->kvm_fd, &limits);
+	return arch_limits_check(&limits, &vm->config.topology, memory_layout_end(&vm->layout),
+				 err);
 }
 
 static void down_kvm(struct vm *vm)
@@ -184,11 +205,7 @@ static void down_kvm(struct vm *vm)
 
 static int up_memory(struct vm *vm, struct error *err)
 {
-	const struct vm_config *c = &vm->config;
-	int res = memory_layout_make(&c->topology, c->memory_mib * MIB, &arch_memory_space,
-				     &vm->layout, err);
-
-	return res < 0 ? res : vm_memory_map(&vm->mem, c->memory_mib * MIB, err);
+	return vm_memory_map(&vm->mem, vm->config.memory_mib * MIB, err);
 }
 
 static void down_memory(struct vm *vm)
@@ -335,7 +352,8 @@ static const struct step {
 	int (*up)(struct vm *vm, struct error *err);
 	void (*down)(struct vm *vm);
 } steps[] = {
-	{ "kvm", up_kvm, down_kvm },
+	{ "layout", up_layout, NULL },
+	{ "kvm and limits", up_kvm, down_kvm },
 	{ "memory", up_memory, down_memory },
 	{ "vm and slots", up_vm, down_vm },
 	{ "irqchip", up_irqchip, NULL },
@@ -357,6 +375,7 @@ int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, s
 	vm->env = (struct vcpu_env){ .mmio = &vm->devices.mmio,
 				     .ports = &vm->devices.ports,
 				     .on_end = on_vcpu_end,
+				     .on_eoi = on_eoi,
 				     .on_left = on_vcpu_left,
 				     .on_first_run = on_first_run,
 				     .ctx = vm };

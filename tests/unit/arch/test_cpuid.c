@@ -127,6 +127,18 @@ static void test_leaf1_tsc_deadline_only_where_kvm_has_it(void **state)
 	assert_false(leaf(&c, 1, 0)->ecx & 1u << 24);
 }
 
+static void test_kvm_features_extended_destinations_only_where_the_ioapic_takes_them(void **state)
+{
+	const struct topology t = topology_uniform(1, 1, 1, 1);
+	struct cpuid_table c = TABLE(intel);
+
+	cpuid_adapt_vm(&c, &t, (struct cpuid_caps){ .msi_ext_dest_id = true });
+	assert_true(leaf(&c, 0x40000001, 0)->eax & 1u << 15);
+	c = TABLE(intel);
+	cpuid_adapt_vm(&c, &t, (struct cpuid_caps){ 0 });
+	assert_false(leaf(&c, 0x40000001, 0)->eax & 1u << 15);
+}
+
 static void check_cache(const struct cpuid_table *c, uint32_t function, uint32_t index,
 			uint32_t sharing)
 {
@@ -310,6 +322,8 @@ int main(void)
 		cmocka_unit_test(test_leaf1_has_id_count_and_virtual_features),
 		cmocka_unit_test(test_leaf1_single_thread_has_no_htt),
 		cmocka_unit_test(test_leaf1_tsc_deadline_only_where_kvm_has_it),
+		cmocka_unit_test(
+		    test_kvm_features_extended_destinations_only_where_the_ioapic_takes_them),
 		cmocka_unit_test(test_intel_caches_are_shared_as_the_topology_says),
 		cmocka_unit_test(test_amd_caches_are_shared_as_the_topology_says),
 		cmocka_unit_test(test_topology_leaves_every_cpu_of_odd_shapes),
