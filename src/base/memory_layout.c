@@ -24,12 +24,12 @@ static int check_sizes(const struct topology *t, uint64_t bytes, struct error *e
 	bool all;
 	uint64_t declared = memory_layout_declared(t, &all);
 
-	if (!bytes || bytes % MEMORY_LAYOUT_UNIT)
+	if (!bytes || bytes % TOPOLOGY_MEMORY_UNIT)
 		return error_set_usage(err, -EINVAL,
 				       "memory of %" PRIu64 " KiB is not a multiple of 2 MiB",
 				       bytes / KIB);
 	for (uint32_t i = 0; i < t->n_nodes; i++)
-		if (t->nodes[i].memory % MEMORY_LAYOUT_UNIT)
+		if (t->nodes[i].memory % TOPOLOGY_MEMORY_UNIT)
 			return error_set_usage(err, -EINVAL,
 					       "node %u: memory of %" PRIu64
 					       " KiB is not a multiple of 2 MiB",
@@ -45,7 +45,7 @@ static int check_sizes(const struct topology *t, uint64_t bytes, struct error *e
 /* Units that node @node gets of @units to share among @n sharers, of which it is number @i. */
 static uint64_t share(uint64_t units, uint32_t n, uint32_t i)
 {
-	return (units / n + (i < units % n)) * MEMORY_LAYOUT_UNIT;
+	return (units / n + (i < units % n)) * TOPOLOGY_MEMORY_UNIT;
 }
 
 static int node_sizes(const struct topology *t, uint64_t bytes, uint64_t *sizes, struct error *err)
@@ -59,7 +59,7 @@ static int node_sizes(const struct topology *t, uint64_t bytes, uint64_t *sizes,
 	for (uint32_t i = 0; i < t->n_nodes; i++) {
 		sizes[i] = t->nodes[i].memory;
 		if (!sizes[i])
-			sizes[i] = share(rest / MEMORY_LAYOUT_UNIT, sharers, i_sharer++);
+			sizes[i] = share(rest / TOPOLOGY_MEMORY_UNIT, sharers, i_sharer++);
 		if (!sizes[i])
 			return error_set_usage(err, -EINVAL,
 					       "memory of %" PRIu64

@@ -7,9 +7,6 @@
 
 #include "base/topology.h"
 
-/* All memory comes in these units, so that no large page spans two nodes. */
-#define MEMORY_LAYOUT_UNIT ((uint64_t)2 << 20)
-
 /* What the machine gives to RAM: [start, limit) without [gap_start, gap_end). */
 struct memory_space {
 	uint64_t start;

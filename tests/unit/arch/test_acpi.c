@@ -10,6 +10,7 @@
 
 #include "arch/x86_64/acpi.h"
 #include "base/num.h"
+#include "base/topology_text.h"
 
 enum { AT = 0xE0000 };
 
