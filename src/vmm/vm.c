@@ -43,7 +43,7 @@ struct vm {
 	int kvm_fd;
 	int vm_fd;
 	struct memory_layout layout;
-	struct guest_mem mem;
+	struct vm_memory memory;
 	struct arch_cpuid *cpuid;
 	struct arch_boot boot;
 	struct vcpu *vcpus;
@@ -205,12 +205,17 @@ static void down_kvm(struct vm *vm)
 
 static int up_memory(struct vm *vm, struct error *err)
 {
-	return vm_memory_map(&vm->mem, vm->config.memory_mib * MIB, err);
+	const struct vm_memory_config config = { .layout = &vm->layout,
+						 .hugepages = vm->config.hugepages,
+						 .share = vm->config.share_memory,
+						 .host_nodes = vm->config.host_nodes };
+
+	return vm_memory_init(&vm->memory, &config, err);
 }
 
 static void down_memory(struct vm *vm)
 {
-	guest_mem_fini(&vm->mem);
+	vm_memory_fini(&vm->memory);
 }
 
 static int up_vm(struct vm *vm, struct error *err)
@@ -218,7 +223,7 @@ static int up_vm(struct vm *vm, struct error *err)
 	vm->vm_fd = kvm_create_vm(vm->kvm_fd, err);
 	if (vm->vm_fd < 0)
 		return err->code;
-	return vm_memory_set_slots(&vm->mem, vm->vm_fd, err);
+	return vm_memory_set_slots(&vm->memory.mem, vm->vm_fd, err);
 }
 
 static void down_vm(struct vm *vm)
@@ -285,14 +290,16 @@ static int load_initrd(struct vm *vm, struct error *err)
 	vm->boot.initrd_len = c->initrd_len + c->initrd_suffix_len;
 	if (arch_initrd_place(vm->boot.ram_bytes, c->kernel->end, vm->boot.initrd_len,
 			      &vm->boot.initrd, err) < 0 ||
-	    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len, err) < 0)
+	    vm_memory_load_file(&vm->memory, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len, err) <
+		0)
 		return err->code;
 	/* No suffix, no place for it: a file that ends with RAM has nothing behind it. */
 	if (!c->initrd_suffix_len)
 		return 0;
-	int res = gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
-		      ? guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
-		      : -EFAULT;
+	int res =
+	    gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
+		? guest_mem_write(&vm->memory.mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
+		: -EFAULT;
 	return res < 0 ? error_set(err, res, "cannot place the initramfs") : 0;
 }
 
@@ -313,10 +320,10 @@ static int up_load(struct vm *vm, struct error *err)
 		.console = true,
 		.blk = c->disk != NULL,
 	};
-	if (vm_memory_load_kernel(&vm->mem, k, err) < 0 ||
+	if (vm_memory_load_kernel(&vm->memory, k, err) < 0 ||
 	    (c->initrd_fd >= 0 && load_initrd(vm, err) < 0))
 		return err->code;
-	return arch_boot_write(&vm->mem, &vm->boot, err);
+	return arch_boot_write(&vm->memory.mem, &vm->boot, err);
 }
 
 static int up_devices(struct vm *vm, struct error *err)
@@ -325,7 +332,7 @@ static int up_devices(struct vm *vm, struct error *err)
 		.vm = &vm->config,
 		.reactor = vm->reactor,
 		.vm_fd = vm->vm_fd,
-		.mem = &vm->mem,
+		.mem = &vm->memory.mem,
 		.on_power = on_power,
 		.ctx = vm,
 	};
@@ -370,6 +377,7 @@ int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, s
 	vm->config = *config;
 	vm->reactor = r;
 	vm->kvm_fd = vm->vm_fd = -1;
+	vm->memory = VM_MEMORY_INIT;
 	vm->end_msg.fn = on_end_msg;
 	vm->left_msg.fn = on_left_msg;
 	vm->env = (struct vcpu_env){ .mmio = &vm->devices.mmio,
@@ -428,6 +436,11 @@ int vm_start(struct vm *vm, struct error *err)
 	}
 	vm->started = true;
 	return 0;
+}
+
+bool vm_lacks_hugepages(const struct vm *vm)
+{
+	return vm->memory.fell_back;
 }
 
 struct virtio_console *vm_console(struct vm *vm)
