@@ -106,7 +106,7 @@ static int load(struct machine *m, const struct topology *t, struct error *err)
 
 static int machine_init(struct machine *m, struct error *err)
 {
-	const struct topology t = { 1, 1, 1, 1 };
+	const struct topology t = topology_uniform(1, 1, 1, 1);
 	const struct arch_vm_config config = { .topology = &t };
 
 	*m = (struct machine){ .kvm_fd = -1, .vm_fd = -1, .vcpu_fd = -1 };

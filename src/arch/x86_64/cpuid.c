@@ -14,6 +14,7 @@
 #include <sys/ioctl.h>
 
 #include "arch/x86_64/host_error.h"
+#include "arch/x86_64/split_irqchip.h"
 #include "base/assert.h"
 #include "base/buf.h"
 #include "base/num.h"
@@ -32,6 +33,7 @@ enum {
 	LEAF_CACHES_INTEL = 4,
 	LEAF_TOPOLOGY = 0xB,
 	LEAF_TOPOLOGY_V2 = 0x1F,
+	KVM_FEATURE_MSI_EXT_DEST = 1 << 15,
 	LEVEL_SMT = 1,
 	LEVEL_CORE = 2,
 
@@ -262,7 +264,7 @@ static void set_intel(struct cpuid_table *t, const struct topology *topo)
 }
 
 /* The leaves by which a guest finds out that it runs on KVM; an old KVM did not list them. */
-static void add_kvm_leaves(struct cpuid_table *t)
+static void add_kvm_leaves(struct cpuid_table *t, struct cpuid_caps caps)
 {
 	if (!find(t, LEAF_KVM, 0))
 		append(t, (struct kvm_cpuid_entry2){ .function = LEAF_KVM,
@@ -272,6 +274,10 @@ static void add_kvm_leaves(struct cpuid_table *t)
 						     .edx = 0x0000004D });
 	if (!find(t, LEAF_KVM_FEATURES, 0))
 		append(t, (struct kvm_cpuid_entry2){ .function = LEAF_KVM_FEATURES });
+	/* KVM never lists it: it is a promise of the I/O APIC. Without it Linux leaves CPUs with
+	 * ids above 255 offline. */
+	if (caps.msi_ext_dest_id)
+		find(t, LEAF_KVM_FEATURES, 0)->eax |= KVM_FEATURE_MSI_EXT_DEST;
 }
 
 void cpuid_adapt_vm(struct cpuid_table *t, const struct topology *topology, struct cpuid_caps caps)
@@ -289,7 +295,7 @@ void cpuid_adapt_vm(struct cpuid_table *t, const struct topology *topology, stru
 		add_topology_leaf(t, topology, LEAF_TOPOLOGY);
 		break;
 	}
-	add_kvm_leaves(t);
+	add_kvm_leaves(t, caps);
 }
 
 /* --- steps of one CPU --- */
@@ -358,6 +364,7 @@ int arch_cpuid_new(int kvm_fd, const struct topology *t, const struct cpu_mask *
 		return host_error_set(err, errno, "KVM_GET_SUPPORTED_CPUID");
 	struct cpuid_caps caps = {
 		.tsc_deadline = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_TSC_DEADLINE_TIMER) > 0,
+		.msi_ext_dest_id = split_irqchip_is_needed(t),
 	};
 	cpuid_adapt_vm(&c->table, t, caps);
 	if (mask)

@@ -30,6 +30,7 @@ enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
 /* What KVM can do beyond its supported table. */
 struct cpuid_caps {
 	bool tsc_deadline;
+	bool msi_ext_dest_id; /* the I/O APIC takes destinations of 15 bits */
 };
 
 /* AMD includes Hygon. */

@@ -94,7 +94,7 @@ static void test_vendor_is_told_from_leaf_0(void **state)
 
 static void test_leaf1_has_id_count_and_virtual_features(void **state)
 {
-	static const struct topology t = { 1, 3, 3, 2 };
+	const struct topology t = topology_uniform(1, 3, 3, 2);
 	struct cpuid_table c = adapted(TABLE(intel), &t, 9); /* LLC 1, core 1, thread 1 */
 	const struct kvm_cpuid_entry2 *e = leaf(&c, 1, 0);
 
@@ -110,7 +110,7 @@ static void test_leaf1_has_id_count_and_virtual_features(void **state)
 
 static void test_leaf1_single_thread_has_no_htt(void **state)
 {
-	static const struct topology t = { 1, 2, 1, 1 };
+	const struct topology t = topology_uniform(1, 2, 1, 1);
 	struct cpuid_table c = adapted(TABLE(zen), &t, 1);
 
 	assert_false(leaf(&c, 1, 0)->edx & 1u << 28);
@@ -120,11 +120,23 @@ static void test_leaf1_single_thread_has_no_htt(void **state)
 
 static void test_leaf1_tsc_deadline_only_where_kvm_has_it(void **state)
 {
-	static const struct topology t = { 1, 1, 1, 1 };
+	const struct topology t = topology_uniform(1, 1, 1, 1);
 	struct cpuid_table c = TABLE(intel);
 
 	cpuid_adapt_vm(&c, &t, (struct cpuid_caps){ .tsc_deadline = false });
 	assert_false(leaf(&c, 1, 0)->ecx & 1u << 24);
+}
+
+static void test_kvm_features_extended_destinations_only_where_the_ioapic_takes_them(void **state)
+{
+	const struct topology t = topology_uniform(1, 1, 1, 1);
+	struct cpuid_table c = TABLE(intel);
+
+	cpuid_adapt_vm(&c, &t, (struct cpuid_caps){ .msi_ext_dest_id = true });
+	assert_true(leaf(&c, 0x40000001, 0)->eax & 1u << 15);
+	c = TABLE(intel);
+	cpuid_adapt_vm(&c, &t, (struct cpuid_caps){ 0 });
+	assert_false(leaf(&c, 0x40000001, 0)->eax & 1u << 15);
 }
 
 static void check_cache(const struct cpuid_table *c, uint32_t function, uint32_t index,
@@ -135,7 +147,7 @@ static void check_cache(const struct cpuid_table *c, uint32_t function, uint32_t
 
 static void test_intel_caches_are_shared_as_the_topology_says(void **state)
 {
-	static const struct topology t = { 1, 2, 3, 2 };
+	const struct topology t = topology_uniform(1, 2, 3, 2);
 	struct cpuid_table c = adapted(TABLE(intel), &t, 0);
 
 	for (uint32_t i = 0; i < 3; i++)
@@ -148,7 +160,7 @@ static void test_intel_caches_are_shared_as_the_topology_says(void **state)
 
 static void test_amd_caches_are_shared_as_the_topology_says(void **state)
 {
-	static const struct topology t = { 1, 2, 3, 2 };
+	const struct topology t = topology_uniform(1, 2, 3, 2);
 	struct cpuid_table c = adapted(TABLE(zen), &t, 0);
 
 	for (uint32_t i = 0; i < 3; i++)
@@ -159,8 +171,11 @@ static void test_amd_caches_are_shared_as_the_topology_says(void **state)
 /* What Linux does with 0xB: package = id >> shift of the last level. */
 static void test_topology_leaves_every_cpu_of_odd_shapes(void **state)
 {
-	static const struct topology shapes[] = {
-		{ 1, 1, 1, 1 }, { 1, 3, 3, 1 }, { 2, 4, 5, 3 }, { 1, 2, 1, 2 }
+	const struct topology shapes[] = {
+		topology_uniform(1, 1, 1, 1),
+		topology_uniform(1, 3, 3, 1),
+		topology_uniform(2, 4, 5, 3),
+		topology_uniform(1, 2, 1, 2),
 	};
 
 	for (size_t s = 0; s < ARRAY_SIZE(shapes); s++) {
@@ -189,7 +204,7 @@ static void test_topology_leaves_every_cpu_of_odd_shapes(void **state)
 
 static void test_maxima_are_raised_to_added_leaves(void **state)
 {
-	static const struct topology t = { 1, 1, 2, 1 };
+	const struct topology t = topology_uniform(1, 1, 2, 1);
 	struct cpuid_table c = adapted(TABLE(intel), &t, 0);
 
 	assert_int_equal(leaf(&c, 0, 0)->eax, 0x1F);
@@ -203,7 +218,7 @@ static void test_maxima_are_raised_to_added_leaves(void **state)
 
 static void test_amd_ids_and_counts_come_from_the_topology(void **state)
 {
-	static const struct topology t = { 1, 3, 3, 2 };
+	const struct topology t = topology_uniform(1, 3, 3, 2);
 	struct cpuid_table c = adapted(TABLE(zen), &t, 15); /* LLC 2, core 1, thread 1 */
 
 	assert_int_equal(leaf(&c, 0x80000008, 0)->ecx, 3 << 12 | 5);
@@ -216,7 +231,7 @@ static void test_amd_ids_and_counts_come_from_the_topology(void **state)
 
 static void test_amd_without_cache_leaf_promises_no_topoext(void **state)
 {
-	static const struct topology t = { 1, 1, 4, 1 };
+	const struct topology t = topology_uniform(1, 1, 4, 1);
 	struct cpuid_table c = adapted(TABLE(software_amd), &t, 3);
 
 	assert_false(leaf(&c, 0x80000001, 0)->ecx & 1u << 22);
@@ -226,7 +241,7 @@ static void test_amd_without_cache_leaf_promises_no_topoext(void **state)
 
 static void test_intel_reserved_amd_fields_stay_clear(void **state)
 {
-	static const struct topology t = { 1, 1, 4, 1 };
+	const struct topology t = topology_uniform(1, 1, 4, 1);
 	struct cpuid_table c = adapted(TABLE(intel), &t, 3);
 
 	assert_int_equal(leaf(&c, 0x80000008, 0)->ecx, 0);
@@ -236,7 +251,7 @@ static void test_intel_reserved_amd_fields_stay_clear(void **state)
 
 static void test_pmu_leaf_is_never_invented(void **state)
 {
-	static const struct topology t = { 1, 1, 1, 1 };
+	const struct topology t = topology_uniform(1, 1, 1, 1);
 	struct cpuid_table c = adapted(TABLE(intel), &t, 0);
 
 	assert_null(cpuid_find(&c, 0xA, 0));
@@ -244,7 +259,7 @@ static void test_pmu_leaf_is_never_invented(void **state)
 
 static void test_kvm_leaves_are_added_where_missing(void **state)
 {
-	static const struct topology t = { 1, 1, 1, 1 };
+	const struct topology t = topology_uniform(1, 1, 1, 1);
 	struct cpuid_table c = adapted(TABLE(software_amd), &t, 0);
 	char name[12];
 
@@ -259,7 +274,7 @@ static void test_kvm_leaves_are_added_where_missing(void **state)
 
 static void test_mask_clears_its_bits_and_ignores_absent_leaves(void **state)
 {
-	static const struct topology t = { 1, 1, 1, 1 };
+	const struct topology t = topology_uniform(1, 1, 1, 1);
 	struct cpuid_table c = adapted(TABLE(intel), &t, 0), before = c;
 	struct cpu_mask mask;
 	struct error err;
@@ -277,7 +292,7 @@ static void test_mask_clears_its_bits_and_ignores_absent_leaves(void **state)
 /* A table as full as KVM may give still has room for what is added. */
 static void test_adapt_full_table_has_room(void **state)
 {
-	static const struct topology t = { 1, 1, 2, 1 };
+	const struct topology t = topology_uniform(1, 1, 2, 1);
 	struct cpuid_table c = TABLE(software_amd);
 
 	while (c.n < CPUID_MAX_ENTRIES - CPUID_ROOM) {
@@ -291,7 +306,7 @@ static void test_adapt_full_table_has_room(void **state)
 
 static void test_new_no_kvm_names_the_call(void **state)
 {
-	static const struct topology t = { 1, 1, 1, 1 };
+	const struct topology t = topology_uniform(1, 1, 1, 1);
 	struct arch_cpuid *c = NULL;
 	struct error err;
 
@@ -307,6 +322,8 @@ int main(void)
 		cmocka_unit_test(test_leaf1_has_id_count_and_virtual_features),
 		cmocka_unit_test(test_leaf1_single_thread_has_no_htt),
 		cmocka_unit_test(test_leaf1_tsc_deadline_only_where_kvm_has_it),
+		cmocka_unit_test(
+		    test_kvm_features_extended_destinations_only_where_the_ioapic_takes_them),
 		cmocka_unit_test(test_intel_caches_are_shared_as_the_topology_says),
 		cmocka_unit_test(test_amd_caches_are_shared_as_the_topology_says),
 		cmocka_unit_test(test_topology_leaves_every_cpu_of_odd_shapes),
