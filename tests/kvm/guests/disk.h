@@ -6,7 +6,7 @@
 enum {
 	DISK_MMIO = 0xc0001000u,
 	DISK_SECTOR = 512,
-	DISK_CHUNK = 4096,   /* of a request */
+	DISK_CHUNK = 4096,  /* of a request */
 	DISK_IN_FLIGHT = 4, /* three descriptors each */
 };
 

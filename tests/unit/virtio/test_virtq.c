@@ -219,6 +219,39 @@ static void test_pop_direct_chain_gives_readable_then_writable(void **state)
 	assert_int_equal(chain_iov(chain, CHAIN_WRITABLE, 4, 0, iov, 0), 0);
 }
 
+static void test_copy_between_chains_cuts_pieces_of_both(void **state)
+{
+	struct fixture *f = *state;
+	const struct fake_seg src_segs[] = { { GPA(BUF), 3, false },
+					     { GPA(BUF + 50), 1, false },
+					     { GPA(BUF + 100), 6, false },
+					     { GPA(BUF + 150), 4, true } };
+	const struct fake_seg dst_segs[] = { { GPA(BUF + 300), 4, false },
+					     { GPA(BUF + 400), 2, true },
+					     { GPA(BUF + 450), 5, true },
+					     { GPA(BUF + 500), 3, true } };
+	struct virtq_chain *src, *dst;
+	char text[16] = { 0 };
+
+	assert_int_equal(guest_mem_write(&f->mem, GPA(BUF), "abc", 3), 0);
+	assert_int_equal(guest_mem_write(&f->mem, GPA(BUF + 50), "d", 1), 0);
+	assert_int_equal(guest_mem_write(&f->mem, GPA(BUF + 100), "efghij", 6), 0);
+	assert_true(fake_driver_add(&f->driver, 0, src_segs, 4) >= 0);
+	assert_int_equal(virtq_pop(&f->q, &src), VIRTQ_OK);
+	assert_true(fake_driver_add(&f->driver, 0, dst_segs, 4) >= 0);
+	assert_int_equal(virtq_pop(&f->q, &dst), VIRTQ_OK);
+	assert_int_equal(chain_copy(dst, 1, src, 2, 8), 0);
+	assert_int_equal(guest_mem_read(&f->mem, GPA(BUF + 400), text, 2), 0);
+	assert_int_equal(guest_mem_read(&f->mem, GPA(BUF + 450), text + 2, 5), 0);
+	assert_int_equal(guest_mem_read(&f->mem, GPA(BUF + 500), text + 7, 3), 0);
+	assert_memory_equal(text, "\0cdefghij\0", 10);
+	assert_int_equal(chain_copy(dst, 10, src, 10, 0), 0);
+	assert_int_equal(chain_copy(dst, 0, src, 1, 10), -EFAULT);
+	assert_int_equal(chain_copy(dst, 1, src, 0, 10), -EFAULT);
+	assert_int_equal(guest_mem_read(&f->mem, GPA(BUF + 400), text, 2), 0);
+	assert_memory_equal(text, "\0c", 2);
+}
+
 static void test_pop_indirect_chain_of_queue_size_is_taken(void **state)
 {
 	struct fixture *f = *state;
@@ -465,6 +498,7 @@ int main(void)
 		Q_TEST(test_configure_bad_queue_is_refused),
 		Q_TEST(test_configure_tight_queue_is_taken),
 		Q_TEST(test_pop_direct_chain_gives_readable_then_writable),
+		Q_TEST(test_copy_between_chains_cuts_pieces_of_both),
 		Q_TEST(test_pop_indirect_chain_of_queue_size_is_taken),
 		Q_TEST(test_pop_indirect_chain_longer_than_the_queue_is_refused),
 		Q_TEST(test_pop_direct_then_indirect_is_one_chain),
