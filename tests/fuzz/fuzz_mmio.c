@@ -127,7 +127,7 @@ static void holder_close(struct subject *s)
 
 static const struct subject_kind holder = { .name = "holder",
 					    .n_queues = 2,
-					    .holds_chains = true,
+
 					    .open = holder_open,
 					    .close = holder_close };
 

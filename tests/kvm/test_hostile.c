@@ -14,14 +14,18 @@ enum { LIMIT_MS = 100 * 1000, DISK_SIZE = 1 << 20 };
 
 static void run(struct guest_vm *g, const char *cmdline, uint32_t n_cpus)
 {
+	static const struct virtio_net_config net = { .mac = { 2, 0, 0, 0, 0, 1 } };
 	int fd = memfd_create("disk", MFD_CLOEXEC);
 	const struct virtio_blk_config disk = { .fd = fd, .capacity = DISK_SIZE, .id = "hostile" };
 
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, DISK_SIZE), 0);
 	guest_vm_run(g,
-		     &(struct guest_vm_config){
-			 .guest = "hostile", .cmdline = cmdline, .n_cpus = n_cpus, .disk = &disk },
+		     &(struct guest_vm_config){ .guest = "hostile",
+						.cmdline = cmdline,
+						.n_cpus = n_cpus,
+						.disk = &disk,
+						.net = &net },
 		     LIMIT_MS);
 	close(fd);
 	if (g->end != VM_POWER_OFF)
@@ -35,18 +39,19 @@ static void test_broken_rules_each_needs_reset_then_works_again(void **state UNU
 	static const char *const rules[] = { "zero", "loop",  "head",     "next",
 					     "jump", "order", "address",  "registers",
 					     "huge", "wrap",  "indirect", "taken" };
+	static const char *const devices[] = { "console", "disk", "net" };
 	struct guest_vm g;
 	char line[64];
 
 	run(&g, "rules", 1);
-	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
-		snprintf(line, sizeof(line), "needs reset: console %s\n", rules[i]);
-		assert_non_null(strstr(buf_str(&g.com1), line));
-		snprintf(line, sizeof(line), "needs reset: disk %s\n", rules[i]);
+	for (size_t i = 0; i < ARRAY_SIZE(rules) * ARRAY_SIZE(devices); i++) {
+		snprintf(line, sizeof(line), "needs reset: %s %s\n", devices[i / ARRAY_SIZE(rules)],
+			 rules[i % ARRAY_SIZE(rules)]);
 		assert_non_null(strstr(buf_str(&g.com1), line));
 	}
 	assert_int_equal(g.stats.console_mmio.n_guest_faults, ARRAY_SIZE(rules));
 	assert_int_equal(g.stats.disk_mmio.n_guest_faults, ARRAY_SIZE(rules));
+	assert_int_equal(g.stats.net_mmio.n_guest_faults, ARRAY_SIZE(rules));
 	guest_vm_fini(&g);
 }
 
@@ -67,6 +72,7 @@ static void test_registers_touched_by_another_cpu_disturb_nothing(void **state U
 	run(&g, "touch=100", 2);
 	assert_int_equal(g.stats.disk_mmio.n_guest_faults, 0);
 	assert_int_equal(g.stats.console_mmio.n_guest_faults, 0);
+	assert_int_equal(g.stats.net_mmio.n_guest_faults, 0);
 	assert_int_equal(g.stats.disk.n_errors, 0);
 	guest_vm_fini(&g);
 }

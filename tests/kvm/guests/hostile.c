@@ -1,6 +1,7 @@
 /*
- * The hostile guest: console and disk under a driver that breaks the rules. After each deed the device that
- * was attacked asks for its reset or goes on, works again after a reset, and the other one never stopped.
+ * The hostile guest: console, disk and network under a driver that breaks the rules. After each deed the
+ * device that was attacked asks for its reset or goes on, works again after a reset, and the others never
+ * stopped.
  * Words of the command line, in this order:
  *
  *	rules		break each rule once, on each device
@@ -12,6 +13,7 @@
  */
 #include "console_port.h"
 #include "disk.h"
+#include "net_port.h"
 #include "second_cpu.h"
 
 #include <linux/virtio_config.h>
@@ -28,7 +30,7 @@ enum {
 static const struct console_options options;
 static uint8_t buffers[DISK_IN_FLIGHT][DISK_CHUNK] __attribute__((aligned(4096)));
 
-/* Both devices do their work. */
+/* The devices do their work. */
 
 static void use_console(void)
 {
@@ -51,6 +53,19 @@ static void use_disk(void)
 			guest_die("the disk lost a byte");
 }
 
+static void use_net(void)
+{
+	enum { LEN = 60 };
+	static uint8_t frame[NET_FRAME_MAX], round;
+
+	memset(net_frame(0), ++round, LEN);
+	net_post(0, LEN);
+	net_kick();
+	if (net_receive(frame) != LEN || frame[0] != round || frame[LEN - 1] != round)
+		guest_die("the network lost a byte");
+	net_reclaim(1);
+}
+
 /* What can be attacked. */
 
 static void open_console(void)
@@ -70,6 +85,21 @@ static void post_console(void)
 	vq_post(console_victim(), 0, bytes, sizeof(bytes), false);
 }
 
+static void open_net(void)
+{
+	net_open(&(struct net_options){ .merge = true });
+}
+
+static struct vq *net_victim(void)
+{
+	return net_queue(1);
+}
+
+static void post_net(void)
+{
+	net_post(0, 60);
+}
+
 static void post_disk(void)
 {
 	disk_post(0, false, 0, buffers[0]);
@@ -85,6 +115,7 @@ static const struct target {
 } targets[] = {
 	{ "console", CONSOLE_MMIO, open_console, post_console, use_console, console_victim },
 	{ "disk", DISK_MMIO, disk_open, post_disk, use_disk, disk_queue },
+	{ "net", NET_MMIO, open_net, post_net, use_net, net_victim },
 };
 
 /* Each breaks one rule of a queue on which one chain was posted; a kick follows. */
@@ -181,15 +212,17 @@ static void expect_reset_wish(const struct target *t, const char *name)
 	serial_put("\n");
 }
 
-/* @other never stopped; @t works again. */
-static void check_both(const struct target *t, const struct target *other)
+/* The others never stopped; @t works again. */
+static void check_all(const struct target *t)
 {
-	other->use();
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++)
+		if (&targets[i] != t)
+			targets[i].use();
 	t->open();
 	t->use();
 }
 
-static void break_rules(const struct target *t, const struct target *other)
+static void break_rules(const struct target *t)
 {
 	for (size_t i = 0; i < ARRAY_SIZE(rules); i++) {
 		t->open();
@@ -197,14 +230,14 @@ static void break_rules(const struct target *t, const struct target *other)
 		rules[i].break_it(t->queue()->ring);
 		mmio_write32(t->mmio + VIRTIO_MMIO_QUEUE_NOTIFY, t->queue()->index);
 		expect_reset_wish(t, rules[i].name);
-		check_both(t, other);
+		check_all(t);
 	}
 	t->post();
 	vq_kick(t->queue());
 	mmio_write32(t->mmio + VIRTIO_MMIO_QUEUE_SEL, t->queue()->index);
 	mmio_write32(t->mmio + VIRTIO_MMIO_QUEUE_READY, 0);
 	expect_reset_wish(t, "taken");
-	check_both(t, other);
+	check_all(t);
 }
 
 /* Resets. */
@@ -237,7 +270,7 @@ static void reset_in_flight(uint64_t times)
 		check_untouched(ring, sizeof(*ring));
 		check_untouched(buffers, sizeof(buffers));
 	}
-	check_both(&targets[1], &targets[0]);
+	check_all(&targets[1]);
 }
 
 /* The second CPU. */
@@ -311,8 +344,8 @@ static void work_while_touched(uint64_t times)
 {
 	start_second(SECOND_TOUCHES);
 	for (uint64_t i = 0; i < times; i++) {
-		use_disk();
-		use_console();
+		for (size_t k = 0; k < ARRAY_SIZE(targets); k++)
+			targets[k].use();
 	}
 }
 
@@ -329,20 +362,23 @@ static void work_while_hammered(uint64_t times)
 			mmio_write32(DISK_MMIO + VIRTIO_MMIO_STATUS, 0);
 		disk_post((unsigned)(z % DISK_IN_FLIGHT), z & 64, z % 100, buffers[0]);
 		mmio_write32(DISK_MMIO + VIRTIO_MMIO_QUEUE_NOTIFY, 0);
-		hammer(targets[z & 1].mmio, z >> 1);
+		hammer(targets[z % ARRAY_SIZE(targets)].mmio, z >> 2);
 	}
+}
+
+static void open_all(void)
+{
+	for (size_t i = 0; i < ARRAY_SIZE(targets); i++)
+		targets[i].open();
 }
 
 void guest_main(const struct boot_params *boot)
 {
 	uint64_t resets = 0, touches = 0, hammers = 0;
 
-	console_open(&options);
-	disk_open();
-	if (boot_word(boot, "rules", NULL)) {
-		break_rules(&targets[0], &targets[1]);
-		break_rules(&targets[1], &targets[0]);
-	}
+	open_all();
+	for (size_t i = 0; boot_word(boot, "rules", NULL) && i < ARRAY_SIZE(targets); i++)
+		break_rules(&targets[i]);
 	if (boot_word(boot, "resets", &resets))
 		reset_in_flight(resets);
 	if (boot_word(boot, "touch", &touches))
@@ -354,8 +390,8 @@ void guest_main(const struct boot_params *boot)
 		serial_put("second CPU: ");
 		serial_put_number(second_loops);
 		serial_put(" loops\n");
-		console_open(&options);
-		check_both(&targets[1], &targets[0]);
+		open_all();
+		check_all(&targets[0]);
 	}
 	serial_put("survived\n");
 }
