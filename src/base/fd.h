@@ -14,4 +14,5 @@ int fd_close(int fd);
 MUST_CHECK int fd_read_exact(int fd, void *buf, size_t n);
 MUST_CHECK int fd_pread_exact(int fd, void *buf, size_t n, uint64_t offset);
 MUST_CHECK int fd_write_all(int fd, const void *buf, size_t n);
+MUST_CHECK int fd_pwrite_all(int fd, const void *buf, size_t n, uint64_t offset);
 MUST_CHECK int fd_set_nonblock(int fd, bool on);
