@@ -24,8 +24,7 @@ static int cannot_open(const char *path, bool for_writing, int code, struct erro
 			       ? " for writing (or use ',ro')"
 			       : "";
 
-	(void)error_set(err, code, "cannot open '%s'%s", path, hint);
-	return error_classify(err, ERROR_USAGE);
+	return error_set_usage_errno(err, code, "cannot open '%s'%s", path, hint);
 }
 
 /*
@@ -33,12 +32,14 @@ static int cannot_open(const char *path, bool for_writing, int code, struct erro
  */
 static int lock(int fd, const char *path, bool for_writing, struct error *err)
 {
-	if (flock(fd, (for_writing ? LOCK_EX : LOCK_SH) | LOCK_NB) == 0)
+	int res = fd_lock(fd, (for_writing ? LOCK_EX : LOCK_SH) | LOCK_NB);
+
+	if (res == 0)
 		return 0;
-	if (errno == EWOULDBLOCK)
+	if (res == -EWOULDBLOCK)
 		return error_set_usage(err, -EBUSY, "'%s' is in use by another VM%s", path,
 				       for_writing ? "" : ", which writes to it");
-	log_debug("--disk: '%s' cannot be locked: %d", path, errno);
+	log_debug("--disk: '%s' cannot be locked: %d", path, res);
 	return 0;
 }
 
