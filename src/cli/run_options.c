@@ -78,8 +78,10 @@ void run_options_usage(bool interactive)
 	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
 	    "  --append ARGS         more kernel arguments; repeatable\n"
 	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
-	    "  --disk FILE[,ro]      raw image or block device as the guest's /dev/vda; ro: "
-	    "read-only\n"
+	    "  --disk FILE[,OPT]...  raw image or block device as the guest's /dev/vda; ro, "
+	    "snapshot, buffered,\n"
+	    "                        iops=N, bps=N[K|M|G], burst=MS, depth=N\n"
+	    "  --disk new=SIZE[,fs=ext4|btrfs][,OPT]...  an empty disk of this VM only\n"
 	    "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
 	    "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside "
 	    "the kernel\n"
@@ -120,23 +122,13 @@ static int parse_relay(struct run_options *o, const char *arg, struct error *err
 	return 0;
 }
 
-/* What follows the first comma are options: a file's name with a comma in it cannot be given. */
 static int parse_disk(struct run_options *o, const char *arg, struct error *err)
 {
-	const char *comma = strchrnul(arg, ',');
-
-	if (o->disk)
+	if (o->has_disk)
 		return error_set_usage(err, -EINVAL, "--disk: '%s': a VM has one disk at most",
 				       arg);
-	if (comma == arg)
-		return error_set_usage(err, -EINVAL, "--disk: '%s' is not FILE[,ro]", arg);
-	if (*comma && strcmp(comma, ",ro") != 0)
-		return error_set_usage(err, -EINVAL,
-				       "--disk: '%s': unknown option '%s'; it is FILE[,ro]", arg,
-				       comma + 1);
-	o->disk = xasprintf("%.*s", (int)(comma - arg), arg);
-	o->disk_read_only = *comma;
-	return 0;
+	o->has_disk = disk_options_parse(arg, &o->disk, err) == 0;
+	return o->has_disk ? 0 : err->code;
 }
 
 static int parse_one(struct run_options *o, int id, char *arg, struct error *err)
@@ -271,5 +263,5 @@ void run_options_fini(struct run_options *o)
 	freep(&o->append);
 	freep(&o->includes);
 	freep(&o->relay_guest);
-	freep(&o->disk);
+	disk_options_fini(&o->disk);
 }

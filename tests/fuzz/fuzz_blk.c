@@ -3,8 +3,8 @@
  * raw descriptors, resets and restarts at any moment.
  *
  * Properties: a request that came back has its status byte and no more bytes than its writable
- * part; the file never grows; a read-only one never changes; the counters add up; every reset and
- * the final stop end.
+ * part; the file never grows; a read-only one never changes; the counters add up; no more is at the
+ * file than the depth; every reset and the final stop end.
  */
 #include "fuzz_virtio.h"
 
@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/num.h"
 #include "virtio/virtio_blk.h"
 
 enum {
@@ -46,6 +48,7 @@ struct run {
 	struct virtio_blk *blk;
 	int fd;
 	bool read_only;
+	uint32_t depth;
 	bool is_cut;                   /* somebody made the file shorter */
 	bool is_tame;                  /* no raw write touched the rings since the last restart */
 	uint32_t writable[QUEUE_SIZE]; /* bytes, by head */
@@ -193,7 +196,7 @@ static void check_end(const struct run *r)
 	uint8_t byte;
 
 	virtio_blk_stats(r->blk, &s);
-	FUZZ_CHECK(s.n_in_flight_max <= QUEUE_SIZE);
+	FUZZ_CHECK(s.gate.n_inside_max <= num_min(QUEUE_SIZE, r->depth));
 	FUZZ_CHECK(fstat(r->fd, &st) == 0);
 	FUZZ_CHECK(r->is_cut ? (uint64_t)st.st_size <= DISK : (uint64_t)st.st_size == DISK);
 	if (!r->read_only || r->is_cut)
@@ -219,9 +222,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct run r;
 	struct error err;
 
-	r = (struct run){ .fd = new_disk(), .read_only = fuzz_u8(&in) & 1 };
+	uint8_t how = fuzz_u8(&in);
+	r = (struct run){ .fd = new_disk(),
+			  .read_only = how & 1,
+			  .depth = how & 2 ? 3 : VIRTIO_BLK_DEPTH_MAX };
+	/* Memory in a file does not mind whether it is told that I/O is direct. */
 	const struct virtio_blk_config config = {
-		.fd = r.fd, .read_only = r.read_only, .capacity = DISK, .id = "fuzz"
+		.fd = r.fd,
+		.read_only = r.read_only,
+		.file = { .capacity = DISK,
+			  .block_size = VIRTIO_BLK_SECTOR,
+			  .physical_block_size = how & 4 ? 4096 : VIRTIO_BLK_SECTOR,
+			  .discards = true,
+			  .is_direct = how & 8,
+			  .memory_align = VIRTIO_BLK_SECTOR },
+		.limits = { .iops = how & 16 ? 10000 : 0,
+			    .bps = how & 32 ? (how & 64 ? 1 : 100 << 20) : 0,
+			    .burst_ns = NS_PER_MS,
+			    .depth = r.depth },
+		.id = "fuzz",
 	};
 	fuzz_rig_open(&r.rig);
 	FUZZ_CHECK(virtio_blk_new(&config, r.rig.reactor, &r.blk, &err) == 0);
