@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,12 +11,10 @@
 #include "base/num.h"
 #include "base/topology_text.h"
 
-enum {
-	DEFAULT_MEMORY_MIB = 512,
-	MAX_MEMORY_MIB = 1024 * 1024,
-	DEFAULT_TIMEOUT_S = 600,
-	MAX_TIMEOUT_S = 30 * 86400
-};
+enum { DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
+
+/* No x86 processor has more address bits than 52. */
+#define MAX_MEMORY_MIB ((UINT64_C(1) << 52) / MIB)
 
 enum option_id {
 	OPT_APPEND = 256,
@@ -24,6 +23,7 @@ enum option_id {
 	OPT_DMESG,
 	OPT_FORCE,
 	OPT_HELP,
+	OPT_HUGEPAGES,
 	OPT_INCLUDE,
 	OPT_INITRD,
 	OPT_JSON,
@@ -47,6 +47,7 @@ static const struct option long_options[] = {
 	{ "dmesg", required_argument, NULL, OPT_DMESG },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "help", no_argument, NULL, OPT_HELP },
+	{ "hugepages", required_argument, NULL, OPT_HUGEPAGES },
 	{ "include", required_argument, NULL, OPT_INCLUDE },
 	{ "initrd", required_argument, NULL, OPT_INITRD },
 	{ "json", required_argument, NULL, OPT_JSON },
@@ -74,7 +75,8 @@ void run_options_usage(bool interactive)
 	    "own\n"
 	    "  --topology n,l,c,t    NUMA nodes, LLCs in all, cores per LLC, threads per core "
 	    "(1,1,1,1)\n"
-	    "  --memory MIB          guest memory (512)\n"
+	    "  --memory MIB          guest memory (512, or what kernel and initramfs need)\n"
+	    "  --hugepages off|try|require  take it from the host's pages of 2 MiB (off)\n"
 	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
 	    "  --append ARGS         more kernel arguments; repeatable\n"
 	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
@@ -139,6 +141,21 @@ static int parse_disk(struct run_options *o, const char *arg, struct error *err)
 	return 0;
 }
 
+static int parse_hugepages(const char *arg, enum vm_hugepages *ret, struct error *err)
+{
+	static const char *const names[] = { [VM_HUGEPAGES_OFF] = "off",
+					     [VM_HUGEPAGES_TRY] = "try",
+					     [VM_HUGEPAGES_REQUIRE] = "require" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(arg, names[i]) != 0)
+			continue;
+		*ret = (enum vm_hugepages)i;
+		return 0;
+	}
+	return error_set_usage(err, -EINVAL, "--hugepages: '%s' is not off, try or require", arg);
+}
+
 static int parse_one(struct run_options *o, int id, char *arg, struct error *err)
 {
 	switch ((enum option_id)id) {
@@ -158,6 +175,8 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_HELP:
 		o->help = true;
 		return 0;
+	case OPT_HUGEPAGES:
+		return parse_hugepages(arg, &o->hugepages, err);
 	case OPT_INCLUDE:
 		add(&o->includes, &o->n_includes, arg);
 		return 0;
@@ -212,21 +231,18 @@ static int unknown_option(char **argv, struct error *err)
 			       is_short ? letter : argv[optind - 1], argv[0]);
 }
 
-/* The nodes' own memory, if each has some, else --memory; in any case, one that can be laid out. */
-static int check_memory(struct run_options *o, struct error *err)
+static int check_memory(const struct run_options *o, struct error *err)
 {
-	struct memory_layout layout;
-	bool all;
-	uint64_t declared = memory_layout_declared(&o->topology, &all);
+	uint64_t unit = TOPOLOGY_MEMORY_UNIT / MIB;
+	uint64_t below = o->memory_mib / unit * unit;
 
-	if (!o->memory_mib)
-		o->memory_mib = all ? declared / MIB : DEFAULT_MEMORY_MIB;
-	if (o->memory_mib % 2)
-		o->memory_mib++; /* RAM comes in 2 MiB units */
-	if (memory_layout_make(&o->topology, o->memory_mib * MIB, &arch_memory_space, &layout,
-			       err) < 0)
-		return error_prefix(err, "--memory");
-	return 0;
+	if (below == o->memory_mib)
+		return 0;
+	return error_set_usage(err, -EINVAL,
+			       "--memory %" PRIu64
+			       ": not a multiple of 2 MiB; the nearest are %" PRIu64
+			       " and %" PRIu64,
+			       o->memory_mib, below, below + unit);
 }
 
 static int check(struct run_options *o, struct error *err)
