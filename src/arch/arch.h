@@ -94,7 +94,12 @@ MUST_CHECK int arch_cpu_mask_parse(const char *text, struct cpu_mask *ret, struc
 
 /* CPUID table of a VM, read once from KVM and adapted per vCPU. Opaque, heap. */
 struct arch_cpuid;
-MUST_CHECK int arch_cpuid_new(int kvm_fd, const struct topology *t, const struct cpu_mask *mask,
+struct arch_cpuid_config {
+	const struct topology *topology;
+	const struct cpu_mask *mask; /* NULL: none */
+	bool realtime;               /* tell the guest that its CPUs are never preempted */
+};
+MUST_CHECK int arch_cpuid_new(int kvm_fd, const struct arch_cpuid_config *config,
 			      struct arch_cpuid **ret, struct error *err);
 struct arch_cpuid *arch_cpuid_free(struct arch_cpuid *c);
 MUST_CHECK int arch_vcpu_set_cpuid(int vcpu_fd, const struct arch_cpuid *c, uint32_t cpu,

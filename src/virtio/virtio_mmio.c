@@ -202,8 +202,13 @@ static void reset(struct virtio_mmio *t)
 /* 3.1.1 step 5: the device takes the driver's choice, or the bit stays clear. */
 static bool are_features_good(const struct virtio_mmio *t)
 {
-	return !(t->regs.driver_features & ~t->dev->offered) &&
-	       t->regs.driver_features >> VIRTIO_F_VERSION_1 & 1;
+	const struct virtio_dev_ops *ops = t->dev->ops;
+	uint64_t wanted = t->regs.driver_features;
+
+	for (size_t i = 0; i < ops->n_needs; i++)
+		if (wanted >> ops->needs[i].bit & 1 && !(wanted >> ops->needs[i].needs & 1))
+			return false;
+	return !(wanted & ~t->dev->offered) && wanted >> VIRTIO_F_VERSION_1 & 1;
 }
 
 static void status_write(struct virtio_mmio *t, uint32_t value)

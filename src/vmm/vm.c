@@ -257,9 +257,10 @@ static int up_irqchip(struct vm *vm, struct error *err)
 static int up_vcpus(struct vm *vm, struct error *err)
 {
 	const struct topology *t = &vm->config.topology;
+	const struct arch_cpuid_config cpuid = { .topology = t, .mask = vm->config.cpu_mask };
 	uint32_t n = topology_n_cpus(t);
 
-	if (arch_cpuid_new(vm->kvm_fd, t, vm->config.cpu_mask, &vm->cpuid, err) < 0)
+	if (arch_cpuid_new(vm->kvm_fd, &cpuid, &vm->cpuid, err) < 0)
 		return err->code;
 	vm->vcpus = xcalloc(n, sizeof(*vm->vcpus));
 	for (uint32_t i = 0; i < n; i++)
@@ -319,6 +320,7 @@ static int up_load(struct vm *vm, struct error *err)
 		.memory = &vm->layout,
 		.console = true,
 		.blk = c->disk != NULL,
+		.net = c->net != NULL,
 	};
 	if (vm_memory_load_kernel(&vm->memory, k, err) < 0 ||
 	    (c->initrd_fd >= 0 && load_initrd(vm, err) < 0))

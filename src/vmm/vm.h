@@ -14,6 +14,7 @@
 #include "virtio/virtio_blk.h"
 #include "virtio/virtio_console.h"
 #include "virtio/virtio_mmio.h"
+#include "virtio/virtio_net.h"
 #include "vmm/vm_memory.h"
 
 struct kernel_image;
@@ -44,6 +45,7 @@ struct vm_config {
 	bool pit;
 	struct virtio_console_config console;
 	const struct virtio_blk_config *disk; /* NULL: none */
+	const struct virtio_net_config *net;  /* NULL: none */
 	/* Reactor thread; take all bytes. */
 	void (*com1)(void *ctx, const uint8_t *data, size_t n);
 	void (*com2)(void *ctx, const uint8_t *data, size_t n);
@@ -94,5 +96,8 @@ struct vm_stats {
 	bool has_disk;
 	struct virtio_mmio_stats disk_mmio;
 	struct virtio_blk_stats disk;
+	bool has_net;
+	struct virtio_mmio_stats net_mmio;
+	struct virtio_net_stats net;
 };
 void vm_stats(const struct vm *vm, struct vm_stats *ret);

@@ -17,10 +17,9 @@
 #include "vmm/kvm.h"
 
 static const struct arch_device_slot *const slots[VM_N_LINES] = {
-	[VM_LINE_COM1] = &arch_machine.com1,
-	[VM_LINE_COM2] = &arch_machine.com2,
-	[VM_LINE_CONSOLE] = &arch_machine.console,
-	[VM_LINE_DISK] = &arch_machine.blk,
+	[VM_LINE_COM1] = &arch_machine.com1,       [VM_LINE_COM2] = &arch_machine.com2,
+	[VM_LINE_CONSOLE] = &arch_machine.console, [VM_LINE_DISK] = &arch_machine.blk,
+	[VM_LINE_NET] = &arch_machine.net,
 };
 
 static int up_irqchip(struct vm_devices *d, struct error *err)
@@ -227,6 +226,22 @@ static void down_disk(struct vm_devices *d)
 	d->disk = virtio_blk_free(d->disk);
 }
 
+/* Network */
+
+static int up_net(struct vm_devices *d, struct error *err)
+{
+	if (!d->config.vm->net)
+		return 0;
+	d->net = virtio_net_new(d->config.vm->net, d->config.reactor);
+	return add_virtio(d, virtio_net_dev(d->net), VM_LINE_NET, &d->net_at, err);
+}
+
+static void down_net(struct vm_devices *d)
+{
+	remove_virtio(d, &d->net_at);
+	d->net = virtio_net_free(d->net);
+}
+
 static int up_irqfds(struct vm_devices *d, struct error *err)
 {
 	for (size_t i = 0; i < VM_N_LINES; i++) {
@@ -244,9 +259,13 @@ static const struct {
 	int (*up)(struct vm_devices *d, struct error *err);
 	void (*down)(struct vm_devices *d);
 } parts[] = {
-	{ .up = up_irqchip, .down = down_irqchip }, { .down = down_lines },
-	{ .up = up_legacy, .down = down_legacy },   { .up = up_console, .down = down_console },
-	{ .up = up_disk, .down = down_disk },       { .up = up_irqfds },
+	{ .up = up_irqchip, .down = down_irqchip },
+	{ .down = down_lines },
+	{ .up = up_legacy, .down = down_legacy },
+	{ .up = up_console, .down = down_console },
+	{ .up = up_disk, .down = down_disk },
+	{ .up = up_net, .down = down_net },
+	{ .up = up_irqfds },
 };
 
 int vm_devices_init(struct vm_devices *d, const struct vm_devices_config *config, struct error *err)
@@ -272,6 +291,8 @@ void vm_devices_drain(struct vm_devices *d)
 	virtio_mmio_drain(d->console_at.mmio);
 	if (d->disk_at.mmio)
 		virtio_mmio_drain(d->disk_at.mmio);
+	if (d->net_at.mmio)
+		virtio_mmio_drain(d->net_at.mmio);
 	uart16550_drain(d->com1);
 	uart16550_drain(d->com2);
 }
@@ -282,9 +303,14 @@ void vm_devices_stats(const struct vm_devices *d, struct vm_stats *ret)
 	ret->uart_dropped += uart16550_dropped(d->com1) + uart16550_dropped(d->com2);
 	virtio_mmio_stats(d->console_at.mmio, &ret->console_mmio);
 	virtio_console_stats(d->console, &ret->console);
-	if (!d->disk)
-		return;
-	ret->has_disk = true;
-	virtio_mmio_stats(d->disk_at.mmio, &ret->disk_mmio);
-	virtio_blk_stats(d->disk, &ret->disk);
+	ret->has_disk = d->disk;
+	if (d->disk) {
+		virtio_mmio_stats(d->disk_at.mmio, &ret->disk_mmio);
+		virtio_blk_stats(d->disk, &ret->disk);
+	}
+	ret->has_net = d->net;
+	if (d->net) {
+		virtio_mmio_stats(d->net_at.mmio, &ret->net_mmio);
+		virtio_net_stats(d->net, &ret->net);
+	}
 }

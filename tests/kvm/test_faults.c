@@ -286,6 +286,7 @@ static void sweep(size_t max_of_kind, const char *const *wanted)
 struct fixture {
 	struct kernel_image kernel;
 	struct virtio_blk_config disk;
+	struct virtio_net_config net;
 	struct vm_host_nodes nodes[2];
 	int initrd_fd;
 };
@@ -315,6 +316,7 @@ static int setup(void **state)
 					.topology = topology_uniform(2, 2, 1, 1),
 					.memory_mib = MEMORY_MIB,
 					.disk = &f->disk,
+					.net = &f->net,
 					.com1 = take_output,
 					.com2 = take_output,
 					.on_end = on_end };

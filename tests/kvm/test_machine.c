@@ -102,15 +102,17 @@ static void test_memory_across_the_gap_is_all_there_with_all_devices(void **stat
 {
 	const struct topology nodes = topology_uniform(3, 3, 1, 1);
 	struct virtio_blk_config disk = { .fd = memfd_create("disk", MFD_CLOEXEC), .capacity = 1 << 20, .id = "disk" };
+	const struct virtio_net_config net = { .mac = { 2, 0, 0, 0, 0, 1 } };
 	struct guest_vm g;
 	char want[64];
 	assert_int_equal(ftruncate(disk.fd, (off_t)disk.capacity), 0);
 	guest_vm_run(&g,
 		     &(struct guest_vm_config){ .guest = "memory",
-						.cmdline = "disk",
+						.cmdline = "disk net",
 						.topology = &nodes,
 						.memory_mib = 8192,
-						.disk = &disk },
+						.disk = &disk,
+						.net = &net },
 		     WIDE_LIMIT_MS);
 	if (g.end != VM_POWER_OFF)
 		print_error("%s; %s\n", g.end_text, buf_str(&g.com1));

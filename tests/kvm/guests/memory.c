@@ -2,7 +2,7 @@
  * All of the machine's RAM, sparsely: every 2 MiB of every range holds a pattern made from its own
  * address, written everywhere before anything is read, so that two addresses that share memory show;
  * then the pages on both sides of each seam, word by word with several patterns, memtester's way.
- * And the devices in the gap between. Tells on COM1 what it saw. Word: disk (there is one).
+ * And the devices in the gap between. Tells on COM1 what it saw. Words: disk, net (there is one).
  */
 #include "guest.h"
 
@@ -16,6 +16,7 @@ enum {
 	MAX_GIB = 64,
 	CONSOLE = 0xc0000000u,
 	DISK = 0xc0001000u,
+	NET = 0xc0002000u,
 	NOTHING = 0xc0100000u,
 	IOAPIC_SELECT = 0xfec00000u,
 	IOAPIC_WINDOW = 0xfec00010u,
@@ -155,9 +156,15 @@ static void check_range(uint64_t begin, uint64_t end)
 	for_each_step(begin, end, check);
 }
 
-static void check_devices(bool disk)
+static bool is_virtio(uintptr_t address)
 {
-	if (mmio_read32(CONSOLE) != VIRTIO_MAGIC || (mmio_read32(DISK) == VIRTIO_MAGIC) != disk)
+	return mmio_read32(address) == VIRTIO_MAGIC;
+}
+
+static void check_devices(const struct boot_params *boot)
+{
+	if (!is_virtio(CONSOLE) || is_virtio(DISK) != boot_word(boot, "disk", NULL) ||
+	    is_virtio(NET) != boot_word(boot, "net", NULL))
 		guest_die("virtio devices");
 	if (mmio_read32(NOTHING) != UINT32_MAX)
 		guest_die("memory in the gap");
@@ -170,11 +177,11 @@ void guest_main(const struct boot_params *boot)
 {
 	uint64_t sum = for_each_range(boot, fill_range);
 
-	check_devices(boot_word(boot, "disk", NULL));
+	check_devices(boot);
 	(void)for_each_range(boot, check_range);
 	(void)for_each_range(boot, check_seams);
 	(void)for_each_range(boot, check_range);
-	check_devices(boot_word(boot, "disk", NULL));
+	check_devices(boot);
 	serial_put("RAM ");
 	serial_put_number(sum / 1024);
 	serial_put(" KiB, words ");
