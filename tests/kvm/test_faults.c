@@ -48,7 +48,7 @@ struct shared {
 struct record {
 	size_t n;
 	uint64_t kind[MAX_CALLS]; /* number, and for ioctl the request */
-	int status;		  /* CHILD_*, or the wait status of a crash, negative */
+	int status;               /* CHILD_*, or the wait status of a crash, negative */
 	char text[ERROR_TEXT_MAX];
 };
 
@@ -161,7 +161,8 @@ static bool is_ours(const struct seccomp_data *d)
 	if (d->nr == SYS_ioctl)
 		return d->args[1] != KVM_RUN; /* not a step */
 	if (d->nr == SYS_mmap)
-		return (d->args[3] & MAP_SHARED) || (d->args[3] & MAP_NORESERVE && d->args[1] >= MIB) ||
+		return (d->args[3] & MAP_SHARED) ||
+		       (d->args[3] & MAP_NORESERVE && d->args[1] >= MIB) ||
 		       (d->args[3] & MAP_FIXED && (int)d->args[4] >= 0);
 	return true;
 }
@@ -250,8 +251,8 @@ static void check_texts(const char *const *wanted, const struct buf *texts)
 /* Fails each call in turn, of each kind the first @max_of_kind; @wanted is among the errors. */
 static void sweep(size_t max_of_kind, const char *const *wanted)
 {
-	struct shared *s = mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS,
-				-1, 0);
+	struct shared *s =
+	    mmap(NULL, sizeof(*s), PROT_READ | PROT_WRITE, MAP_SHARED | MAP_ANONYMOUS, -1, 0);
 	/* Static: a test that fails does not come back here, and that is no leak. */
 	static struct record records[2];
 	static struct buf texts;
@@ -339,22 +340,36 @@ static int teardown(void **state)
 
 static void test_each_call_of_a_small_vm_fails_once(void **state UNUSED)
 {
-	static const char *const wanted[] = {
-		"/dev/kvm", "KVM_CAP_", "cannot reserve addresses", "cannot map 1024 MiB",
-		"KVM_CREATE_VM", "KVM_SET_USER_MEMORY_REGION", "KVM_SET_TSS_ADDR", "KVM_CREATE_IRQCHIP",
-		"KVM_SET_IRQCHIP", "KVM_GET_SUPPORTED_CPUID", "KVM_CREATE_VCPU 1", "mmap of vCPU 1",
-		"KVM_SET_CPUID2", "cannot map an image", "cannot read an image", "eventfd", "KVM_IRQFD",
-		"KVM_SET_MSRS", "KVM_SET_SREGS", "KVM_SET_LAPIC", "cannot start the thread of vCPU 1",
-		NULL
-	};
+	static const char *const wanted[] = { "/dev/kvm",
+					      "KVM_CAP_",
+					      "cannot reserve addresses",
+					      "cannot map 1024 MiB",
+					      "KVM_CREATE_VM",
+					      "KVM_SET_USER_MEMORY_REGION",
+					      "KVM_SET_TSS_ADDR",
+					      "KVM_CREATE_IRQCHIP",
+					      "KVM_SET_IRQCHIP",
+					      "KVM_GET_SUPPORTED_CPUID",
+					      "KVM_CREATE_VCPU 1",
+					      "mmap of vCPU 1",
+					      "KVM_SET_CPUID2",
+					      "cannot map an image",
+					      "cannot read an image",
+					      "eventfd",
+					      "KVM_IRQFD",
+					      "KVM_SET_MSRS",
+					      "KVM_SET_SREGS",
+					      "KVM_SET_LAPIC",
+					      "cannot start the thread of vCPU 1",
+					      NULL };
 
 	sweep(MAX_CALLS, wanted);
 }
 
 static void test_each_call_of_shared_and_bound_memory_fails_once(void **state)
 {
-	static const char *const wanted[] = { "cannot bind the memory of node 0", "cannot map 1024 MiB",
-					      "cannot read an image", NULL };
+	static const char *const wanted[] = { "cannot bind the memory of node 0",
+					      "cannot map 1024 MiB", "cannot read an image", NULL };
 	struct fixture *f = *state;
 
 	vm_config.share_memory = true;

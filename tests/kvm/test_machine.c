@@ -101,7 +101,9 @@ static void test_smp_every_cpu_starts_with_its_apic_id(void **state UNUSED)
 static void test_memory_across_the_gap_is_all_there_with_all_devices(void **state UNUSED)
 {
 	const struct topology nodes = topology_uniform(3, 3, 1, 1);
-	struct virtio_blk_config disk = { .fd = memfd_create("disk", MFD_CLOEXEC), .capacity = 1 << 20, .id = "disk" };
+	struct virtio_blk_config disk = { .fd = memfd_create("disk", MFD_CLOEXEC),
+					  .capacity = 1 << 20,
+					  .id = "disk" };
 	const struct virtio_net_config net = { .mac = { 2, 0, 0, 0, 0, 1 } };
 	struct guest_vm g;
 	char want[64];

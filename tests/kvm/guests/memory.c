@@ -92,7 +92,8 @@ static void check(uint64_t address)
 
 static void check_word(uint64_t address)
 {
-	static const uint64_t patterns[] = { 0, ~(uint64_t)0, 0x5555555555555555, 0xaaaaaaaaaaaaaaaa };
+	static const uint64_t patterns[] = { 0, ~(uint64_t)0, 0x5555555555555555,
+					     0xaaaaaaaaaaaaaaaa };
 
 	for (unsigned i = 0; i < sizeof(patterns) / sizeof(patterns[0]); i++) {
 		*word(address) = patterns[i];
@@ -128,7 +129,8 @@ static void check_seams(uint64_t begin, uint64_t end)
 		check_seam(begin, end, at);
 }
 
-static uint64_t for_each_range(const struct boot_params *boot, void (*fn)(uint64_t begin, uint64_t end))
+static uint64_t for_each_range(const struct boot_params *boot,
+			       void (*fn)(uint64_t begin, uint64_t end))
 {
 	uint64_t sum = 0;
 
