@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/guest_config.h"
 #include "base/buf.h"
 #include "base/num.h"
 #include "base/topology_text.h"
@@ -32,6 +33,7 @@ enum option_id {
 	OPT_KERNEL,
 	OPT_MEMORY,
 	OPT_MODULES,
+	OPT_NET,
 	OPT_PIT,
 	OPT_RELAY,
 	OPT_STDIN,
@@ -55,6 +57,7 @@ static const struct option long_options[] = {
 	{ "kernel", required_argument, NULL, OPT_KERNEL },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "modules", required_argument, NULL, OPT_MODULES },
+	{ "net", required_argument, NULL, OPT_NET },
 	{ "pit", no_argument, NULL, OPT_PIT },
 	{ "relay", required_argument, NULL, OPT_RELAY },
 	{ "stdin", no_argument, NULL, OPT_STDIN },
@@ -82,6 +85,8 @@ void run_options_usage(bool interactive)
 	    "snapshot, buffered,\n"
 	    "                        iops=N, bps=N[K|M|G], burst=MS, depth=N\n"
 	    "  --disk new=SIZE[,fs=ext4|btrfs][,OPT]...  an empty disk of this VM only\n"
+	    "  --net plain|pair      a network card whose frames come back; pair: and two network\n"
+	    "                        namespaces joined by it, /run/netns/a and /run/netns/b\n"
 	    "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
 	    "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside "
 	    "the kernel\n"
@@ -131,6 +136,15 @@ static int parse_disk(struct run_options *o, const char *arg, struct error *err)
 	return o->has_disk ? 0 : err->code;
 }
 
+static int parse_net(struct run_options *o, const char *arg, struct error *err)
+{
+	if (strcmp(arg, GUEST_NET_PLAIN) != 0 && strcmp(arg, GUEST_NET_PAIR) != 0)
+		return error_set_usage(err, -EINVAL, "--net: '%s' is neither %s nor %s", arg,
+				       GUEST_NET_PLAIN, GUEST_NET_PAIR);
+	o->net = arg;
+	return 0;
+}
+
 static int parse_one(struct run_options *o, int id, char *arg, struct error *err)
 {
 	switch ((enum option_id)id) {
@@ -173,6 +187,8 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_MODULES:
 		o->modules_dir = arg;
 		return 0;
+	case OPT_NET:
+		return parse_net(o, arg, err);
 	case OPT_PIT:
 		o->pit = true;
 		return 0;
@@ -204,6 +220,11 @@ static int unknown_option(char **argv, struct error *err)
 			       is_short ? letter : argv[optind - 1], argv[0]);
 }
 
+bool run_options_has_net_pair(const struct run_options *o)
+{
+	return o->net && strcmp(o->net, GUEST_NET_PAIR) == 0;
+}
+
 /* The nodes' own memory, if each has some, else --memory; in any case, one that can be laid out. */
 static int check_memory(struct run_options *o, struct error *err)
 {
@@ -230,6 +251,10 @@ static int check(struct run_options *o, struct error *err)
 		    err, -EINVAL,
 		    "--initrd boots an initramfs as it is: it goes with no COMMAND, --include, "
 		    "--relay, and not with `ktstr shell`");
+	if (o->initrd && run_options_has_net_pair(o))
+		return error_set_usage(err, -EINVAL,
+				       "--net pair is made by ktstr's own initramfs, not by that "
+				       "of --initrd: give it --net plain");
 	return 0;
 }
 

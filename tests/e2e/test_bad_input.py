@@ -262,6 +262,16 @@ def test_disk_options_that_do_not_exist_or_contradict(box):
     refused(box, linux(box, '--disk', path, '--disk', path, '--', 'true'), '--disk', 'one disk')
 
 
+# The network.
+
+def test_net_layout_that_does_not_exist(box):
+    refused(box, linux(box, '--net', 'bridge', '--', 'true'), '--net', "'bridge'", 'plain', 'pair')
+
+
+def test_net_pair_where_nobody_makes_it(box):
+    refused(box, linux(box, '--net', 'pair', '--initrd', box.file('initrd', 'x')), '--net', '--initrd')
+
+
 def test_modules_folder_missing(box):
     kernel = box.file('bzImage', e2e.bzimage())
     refused(box, ['--force', '--kernel', kernel, '--modules', '/no/such/modules', '--', 'true'], '/no/such/modules')
