@@ -284,8 +284,8 @@ def test_wrong_numbers(box):
             ('--timeout', '1h', 'whole number'), ('--topology', '0,1,1,1', 'numa_nodes'),
             ('--topology', '1,1,0,1', 'cores_per_llc'), ('--topology', '1,1', 'four numbers'),
             ('--topology', '1,1,1,1,1', 'four numbers'), ('--topology', '2,1,1,1', 'NUMA'),
-            ('--topology', '1,4096,4096,1', '4096'), ('--topology', '1,99999,1,1', 'llcs'),
-            ('--topology', '1,1,18446744073709551617,1', 'four numbers'), ('--cpu', '-nosuchfeature', 'nosuchfeature'),
+            ('--topology', '1,4096,4096,1', '4096'), ('--topology', '1,99999,1,1', '4096 CPUs'),
+            ('--topology', '1,1,18446744073709551617,1', 'cores_per_llc'), ('--cpu', '-nosuchfeature', 'nosuchfeature'),
             ('--cpu', 'cx16', 'cx16')):
         refused(box, ['--kernel', kernel, option, value, '--', 'true'], option, text)
 
