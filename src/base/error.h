@@ -44,6 +44,8 @@ int error_set_text(struct error *err, int code, const char *fmt, ...) PRINTF_LIK
 
 /* The same as error_set_text, class ERROR_USAGE. */
 int error_set_usage(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The same as error_set, class ERROR_USAGE: a failed system call on what the user named. */
+int error_set_usage_errno(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Wraps from the outside in: "disk 'a.img': open: ...". Returns err->code. */
 int error_prefix(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);

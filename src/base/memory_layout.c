@@ -109,6 +109,13 @@ int memory_layout_make(const struct topology *t, uint64_t bytes, const struct me
 	return 0;
 }
 
+uint64_t memory_layout_end(const struct memory_layout *layout)
+{
+	const struct memory_range *last = &layout->ranges[layout->n_ranges - 1];
+
+	return last->gpa + last->len;
+}
+
 uint64_t memory_layout_node_bytes(const struct memory_layout *layout, uint32_t node)
 {
 	uint64_t sum = 0;

@@ -43,5 +43,8 @@ MUST_CHECK int memory_layout_make(const struct topology *t, uint64_t bytes,
  */
 uint64_t memory_layout_declared(const struct topology *t, bool *ret_all);
 
+/* The first address behind all of it. */
+uint64_t memory_layout_end(const struct memory_layout *layout);
+
 /* Bytes of @node. */
 uint64_t memory_layout_node_bytes(const struct memory_layout *layout, uint32_t node);

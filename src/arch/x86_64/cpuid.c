@@ -11,6 +11,7 @@
 
 #include "arch/x86_64/cpuid_topology.h"
 #include "arch/x86_64/host_error.h"
+#include "arch/x86_64/split_irqchip.h"
 #include "base/assert.h"
 #include "base/buf.h"
 
@@ -20,6 +21,7 @@ enum {
 	LEAF1_ECX_TSC_DEADLINE = 1 << 24,
 	LEAF_PMU = 0xA,
 	EXT1_ECX_PERFCTR_CORE = 1 << 23,
+	KVM_FEATURE_MSI_EXT_DEST = 1 << 15,
 	KVM_HINTS_REALTIME_BIT = 1 << 0,
 };
 
@@ -76,6 +78,12 @@ static void add_kvm_leaves(struct cpuid_table *t, struct cpuid_caps caps)
 							.edx = 0x0000004D });
 	struct kvm_cpuid_entry2 *features = cpuid_ensure(t, LEAF_KVM_FEATURES);
 	features->edx = caps.realtime ? KVM_HINTS_REALTIME_BIT : 0;
+	/*
+	 * KVM never lists it: it is a promise of the I/O APIC. Without it Linux leaves CPUs with
+	 * ids above 255 offline.
+	 */
+	if (caps.msi_ext_dest_id)
+		features->eax |= KVM_FEATURE_MSI_EXT_DEST;
 }
 
 void cpuid_adapt_vm(struct cpuid_table *t, const struct topology *topology, struct cpuid_caps caps)
@@ -146,6 +154,7 @@ int arch_cpuid_new(int kvm_fd, const struct arch_cpuid_config *config, struct ar
 	struct cpuid_caps caps = {
 		.tsc_deadline = kvm_has(kvm_fd, KVM_CAP_TSC_DEADLINE_TIMER),
 		.pmu = kvm_has(kvm_fd, KVM_CAP_PMU_CAPABILITY),
+		.msi_ext_dest_id = split_irqchip_is_needed(&c->topology),
 		.realtime = config->realtime,
 	};
 	cpuid_adapt_vm(&c->table, &c->topology, caps);

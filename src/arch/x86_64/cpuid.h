@@ -15,6 +15,7 @@ struct cpuid_caps {
 	bool tsc_deadline;
 	bool pmu;      /* KVM has one; else the guest is not told of any */
 	bool realtime; /* vCPUs are never preempted: KVM_HINTS_REALTIME */
+	bool msi_ext_dest_id; /* the I/O APIC takes destinations of 15 bits */
 };
 
 /* What is the same on every CPU. @t has at most CPUID_MAX_ENTRIES - CPUID_ROOM entries before. */

@@ -42,6 +42,16 @@ static void test_leaf1_has_virtual_features_and_the_cpus_id(void **state)
 	assert_false(leaf(&c, 1, 0)->ecx & 1u << 24);
 }
 
+static void test_kvm_features_extended_destinations_only_where_the_ioapic_takes_them(void **state)
+{
+	struct cpuid_table c =
+	    adapted(cpuid_of_intel(), (struct cpuid_caps){ .msi_ext_dest_id = true });
+
+	assert_true(leaf(&c, 0x40000001, 0)->eax & 1u << 15);
+	c = adapted(cpuid_of_intel(), (struct cpuid_caps){ 0 });
+	assert_false(leaf(&c, 0x40000001, 0)->eax & 1u << 15);
+}
+
 static void test_pmu_is_hidden_where_kvm_has_none(void **state)
 {
 	struct cpuid_table c = adapted(cpuid_of_intel(), (struct cpuid_caps){ .pmu = true });
@@ -140,6 +150,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_leaf1_has_virtual_features_and_the_cpus_id),
+		cmocka_unit_test(
+		    test_kvm_features_extended_destinations_only_where_the_ioapic_takes_them),
 		cmocka_unit_test(test_pmu_is_hidden_where_kvm_has_none),
 		cmocka_unit_test(test_pmu_is_never_invented),
 		cmocka_unit_test(test_realtime_hint_only_on_request),
