@@ -7,6 +7,7 @@
  *			report.c)
  *	cmd_kernel.c	the kernel cache
  *	cmd_doctor.c	what this host can do
+ *	cmd_topo.c	topologies
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,6 +27,7 @@ static const struct {
 	{ "run", cmd_run, "run a command in a VM and exit with its status" },
 	{ "shell", cmd_shell, "an interactive shell in a VM" },
 	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
+	{ "topo", cmd_topo, "show what a guest of a topology sees; list presets" },
 	{ "doctor", cmd_doctor, "tell what this host can do, and what it lacks" },
 };
 

@@ -9,14 +9,9 @@
 #include "abi/guest_config.h"
 #include "base/buf.h"
 #include "base/num.h"
-#include "base/topology_text.h"
+#include "cli/topology_option.h"
 
-enum {
-	DEFAULT_MEMORY_MIB = 512,
-	MAX_MEMORY_MIB = 1024 * 1024,
-	DEFAULT_TIMEOUT_S = 600,
-	MAX_TIMEOUT_S = 30 * 86400
-};
+enum { MAX_MEMORY_MIB = 1024 * 1024, DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
 
 enum option_id {
 	OPT_APPEND = 256,
@@ -76,8 +71,9 @@ void run_options_usage(bool interactive)
 	    "                        default: $KTSTR_KERNEL, the newest in the cache, the host's "
 	    "own\n"
 	    "  --topology n,l,c,t    NUMA nodes, LLCs in all, cores per LLC, threads per core "
-	    "(1,1,1,1)\n"
-	    "  --memory MIB          guest memory (512)\n"
+	    "(1,1,1,1);\n"
+	    "                        a preset, node by node or @FILE: see `ktstr topo --help`\n"
+	    "  --memory MIB          guest memory (512, or what the topology's nodes have)\n"
 	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
 	    "  --append ARGS         more kernel arguments; repeatable\n"
 	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
@@ -203,9 +199,7 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_TIMEOUT:
 		return num_parse_u64("--timeout", arg, 0, MAX_TIMEOUT_S, &o->timeout_s, err);
 	case OPT_TOPOLOGY:
-		if (topology_parse(arg, &o->topology, err) < 0)
-			return error_prefix(err, "--topology");
-		return 0;
+		return topology_option_parse(arg, &o->topology, err);
 	}
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
 }
@@ -225,26 +219,11 @@ bool run_options_has_net_pair(const struct run_options *o)
 	return o->net && strcmp(o->net, GUEST_NET_PAIR) == 0;
 }
 
-/* The nodes' own memory, if each has some, else --memory; in any case, one that can be laid out. */
-static int check_memory(struct run_options *o, struct error *err)
-{
-	struct memory_layout layout;
-	bool all;
-	uint64_t declared = memory_layout_declared(&o->topology, &all);
-
-	if (!o->memory_mib)
-		o->memory_mib = all ? declared / MIB : DEFAULT_MEMORY_MIB;
-	if (o->memory_mib % 2)
-		o->memory_mib++; /* RAM comes in 2 MiB units */
-	if (memory_layout_make(&o->topology, o->memory_mib * MIB, &arch_memory_space, &layout,
-			       err) < 0)
-		return error_prefix(err, "--memory");
-	return 0;
-}
-
 static int check(struct run_options *o, struct error *err)
 {
-	if (check_memory(o, err) < 0)
+	struct memory_layout memory;
+
+	if (topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib, &memory, err) < 0)
 		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(
