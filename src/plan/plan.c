@@ -116,6 +116,7 @@ void plan_fini(struct plan *p)
 	freep(&p->locks);
 	freep(&p->vcpu_cpus);
 	freep(&p->vllc_llcs);
+	*p = (struct plan){ .service_cpu = PLAN_NO_CPU };
 }
 
 static enum plan_result make(const struct plan_state *state, struct plan *ret,
