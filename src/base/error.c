@@ -19,13 +19,19 @@ static PRINTF_LIKE(4, 0) int set(struct error *err, int code, const char *suffix
 	return err->code;
 }
 
-int error_set(struct error *err, int code, const char *fmt, ...)
+static int set_errno(struct error *err, int code, const char *fmt, va_list ap)
 {
 	char buf[128];
+
+	return set(err, code, strerror_r(code < 0 ? -code : code, buf, sizeof(buf)), fmt, ap);
+}
+
+int error_set(struct error *err, int code, const char *fmt, ...)
+{
 	va_list ap;
 
 	va_start(ap, fmt);
-	int ret = set(err, code, strerror_r(code < 0 ? -code : code, buf, sizeof(buf)), fmt, ap);
+	int ret = set_errno(err, code, fmt, ap);
 	va_end(ap);
 	return ret;
 }
@@ -46,6 +52,17 @@ int error_set_usage(struct error *err, int code, const char *fmt, ...)
 
 	va_start(ap, fmt);
 	int ret = set(err, code, NULL, fmt, ap);
+	va_end(ap);
+	err->class = ERROR_USAGE;
+	return ret;
+}
+
+int error_set_usage_errno(struct error *err, int code, const char *fmt, ...)
+{
+	va_list ap;
+
+	va_start(ap, fmt);
+	int ret = set_errno(err, code, fmt, ap);
 	va_end(ap);
 	err->class = ERROR_USAGE;
 	return ret;

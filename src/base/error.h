@@ -18,9 +18,10 @@ enum { ERROR_TEXT_MAX = 1024 };
  * fault; a library sets another class where it alone can know.
  */
 enum error_class {
-	ERROR_INFRA, /* KVM, memory, a bug: the run says nothing about the test */
-	ERROR_USAGE, /* what the user asked for cannot be: wrong file, wrong number */
-	ERROR_SKIP,  /* this host cannot, another could */
+	ERROR_INFRA,           /* KVM, memory, a bug: the run says nothing about the test */
+	ERROR_USAGE,           /* what the user asked for cannot be: wrong file, wrong number */
+	ERROR_SKIP,            /* this host cannot, another could */
+	ERROR_UNREPRESENTABLE, /* a topology that no host could give: an error like USAGE, never a skip */
 };
 
 struct error {
@@ -43,6 +44,8 @@ int error_set_text(struct error *err, int code, const char *fmt, ...) PRINTF_LIK
 
 /* The same as error_set_text, class ERROR_USAGE. */
 int error_set_usage(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
+/* The same as error_set, class ERROR_USAGE: a failed system call on what the user named. */
+int error_set_usage_errno(struct error *err, int code, const char *fmt, ...) PRINTF_LIKE(3, 4);
 
 /* Wraps from the outside in: "disk 'a.img': open: ...". Returns err->code. */
 int error_prefix(struct error *err, const char *fmt, ...) PRINTF_LIKE(2, 3);

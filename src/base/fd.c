@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <sys/file.h>
 #include <unistd.h>
 
 int fd_close(int fd)
@@ -80,4 +81,14 @@ int fd_set_nonblock(int fd, bool on)
 		return -errno;
 	flags = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
 	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+}
+
+int fd_lock(int fd, int operation)
+{
+	int res;
+
+	do
+		res = flock(fd, operation);
+	while (res < 0 && errno == EINTR);
+	return res < 0 ? -errno : 0;
 }

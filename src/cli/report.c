@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/topology_text.h"
 
 enum { LOG_TAIL_LINES = 60 };
 
@@ -195,16 +196,16 @@ static json_t *json_document(const struct report *r)
 {
 	const struct run_result *res = r->result;
 	const struct frame_outcome *o = &res->outcome;
-	char topology[TOPOLOGY_TEXT_MAX];
+	CLEANUP(buf_fini) struct buf topology = { 0 };
 
-	topology_format(&r->options->topology, topology);
+	topology_format(&r->options->topology, &topology);
 	json_t *doc =
 	    json_pack("{s:i, s:s, s:s, s:i, s:o, s:o, s:s, s:I}", "version", 1, "outcome",
 		      res->signal || res->is_left ? "INTERRUPTED" : outcome_name(o->outcome),
 		      "last_phase", frame_phase_name(o->last_phase), "exit_status", r->exit_code,
 		      "kernel", json_text(r->kernel, strlen(r->kernel)), "release",
-		      json_text(r->release, strlen(r->release)), "topology", topology, "memory_mib",
-		      (json_int_t)r->options->memory_mib);
+		      json_text(r->release, strlen(r->release)), "topology", buf_str(&topology),
+		      "memory_mib", (json_int_t)r->options->memory_mib);
 	if (!doc)
 		return NULL;
 	json_object_set_new(doc, "why", json_text((const char *)res->why.data, res->why.len));

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/num.h"
+#include "base/topology_text.h"
 
 enum {
 	DEFAULT_MEMORY_MIB = 512,
@@ -194,7 +195,9 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_TIMEOUT:
 		return num_parse_u64("--timeout", arg, 0, MAX_TIMEOUT_S, &o->timeout_s, err);
 	case OPT_TOPOLOGY:
-		return topology_parse(arg, &o->topology, err);
+		if (topology_parse(arg, &o->topology, err) < 0)
+			return error_prefix(err, "--topology");
+		return 0;
 	}
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
 }
@@ -209,10 +212,27 @@ static int unknown_option(char **argv, struct error *err)
 			       is_short ? letter : argv[optind - 1], argv[0]);
 }
 
-static int check(struct run_options *o, struct error *err)
+/* The nodes' own memory, if each has some, else --memory; in any case, one that can be laid out. */
+static int check_memory(struct run_options *o, struct error *err)
 {
+	struct memory_layout layout;
+	bool all;
+	uint64_t declared = memory_layout_declared(&o->topology, &all);
+
+	if (!o->memory_mib)
+		o->memory_mib = all ? declared / MIB : DEFAULT_MEMORY_MIB;
 	if (o->memory_mib % 2)
 		o->memory_mib++; /* RAM comes in 2 MiB units */
+	if (memory_layout_make(&o->topology, o->memory_mib * MIB, &arch_memory_space, &layout,
+			       err) < 0)
+		return error_prefix(err, "--memory");
+	return 0;
+}
+
+static int check(struct run_options *o, struct error *err)
+{
+	if (check_memory(o, err) < 0)
+		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(
 		    err, -EINVAL,
@@ -227,8 +247,7 @@ int run_options_parse(int argc, char **argv, bool interactive, struct run_option
 	int id;
 
 	*ret = (struct run_options){
-		.topology = { 1, 1, 1, 1 },
-		.memory_mib = DEFAULT_MEMORY_MIB,
+		.topology = topology_uniform(1, 1, 1, 1),
 		.timeout_s = interactive ? 0 : DEFAULT_TIMEOUT_S,
 		.interactive = interactive,
 	};

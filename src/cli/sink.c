@@ -12,10 +12,8 @@
 int sink_open(struct sink *s, const char *path, uint64_t limit, struct error *err)
 {
 	s->fd = open(path, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0644);
-	if (s->fd < 0) {
-		(void)error_set(err, errno, "cannot write '%s'", path);
-		return error_classify(err, ERROR_USAGE);
-	}
+	if (s->fd < 0)
+		return error_set_usage_errno(err, errno, "cannot write '%s'", path);
 	s->path = xstrdup(path);
 	s->file_limit = limit;
 	return 0;

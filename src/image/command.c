@@ -8,10 +8,9 @@
 static const char *const guest_folders[] = { "/usr/local/sbin", "/usr/local/bin", "/usr/sbin",
 					     "/usr/bin",        "/sbin",          "/bin" };
 
-static int set_errno_usage(struct error *err, const char *name)
+static int bad_command(struct error *err, const char *name)
 {
-	(void)error_set(err, errno, "command '%s'", name);
-	return error_classify(err, ERROR_USAGE);
+	return error_set_usage_errno(err, errno, "command '%s'", name);
 }
 
 /* The host's file @path, put at the same place. */
@@ -22,7 +21,7 @@ static int add_host_program(struct guest_tree *tree, struct program_list *progra
 	struct stat st;
 
 	if (!real || stat(real, &st) < 0 || access(real, R_OK) < 0)
-		return set_errno_usage(err, path);
+		return bad_command(err, path);
 	if (S_ISDIR(st.st_mode))
 		return error_set_usage(err, -EISDIR, "command '%s' is a folder", path);
 	if (!S_ISREG(st.st_mode))
@@ -51,7 +50,7 @@ static int resolve_path(struct guest_tree *tree, struct program_list *programs, 
 	if (access(path, F_OK) == 0)
 		return add_host_program(tree, programs, path, ret_exec, err);
 	if (errno != ENOENT && errno != ENOTDIR)
-		return set_errno_usage(err, path);
+		return bad_command(err, path);
 	if (is_program) {
 		*ret_exec = xstrdup(path);
 		return 0;

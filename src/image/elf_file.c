@@ -150,10 +150,8 @@ int elf_file_read(const char *path, struct elf_file *ret, struct error *err)
 	struct elf_file f = { 0 };
 	GElf_Ehdr eh;
 
-	if (fd < 0) {
-		(void)error_set(err, errno, "cannot read '%s'", path);
-		return error_classify(err, ERROR_USAGE);
-	}
+	if (fd < 0)
+		return error_set_usage_errno(err, errno, "cannot read '%s'", path);
 	(void)elf_version(EV_CURRENT); /* cannot fail for the version it was built with */
 	CLEANUP(elf_endp) Elf *elf = elf_begin(fd, ELF_C_READ, NULL);
 	if (!elf || elf_kind(elf) != ELF_K_ELF || !gelf_getehdr(elf, &eh))

@@ -9,10 +9,9 @@
 
 #include "base/assert.h"
 
-static int set_errno_usage(struct error *err, const char *path)
+static int cannot_include(struct error *err, const char *path)
 {
-	(void)error_set(err, errno, "cannot include '%s'", path);
-	return error_classify(err, ERROR_USAGE);
+	return error_set_usage_errno(err, errno, "cannot include '%s'", path);
 }
 
 /* Files of one folder, copied from @host to @guest (both without links). */
@@ -28,7 +27,7 @@ static int add_file(const struct folder *f, const char *guest, const char *host,
 {
 	/* Said here, while it is clear which option named it. */
 	if (access(host, R_OK) < 0)
-		return set_errno_usage(err, host);
+		return cannot_include(err, host);
 	if (guest_tree_add_file(f->tree, guest, host, st, GUEST_RANK_NAMED, err) < 0)
 		return err->code;
 	program_list_add(f->programs, host, guest, false);
@@ -51,7 +50,7 @@ static int add_link(const struct folder *f, const char *guest, const char *host,
 	ssize_t n = readlink(host, target, sizeof(target));
 
 	if (n < 0 || (size_t)n >= sizeof(target))
-		return set_errno_usage(err, host);
+		return cannot_include(err, host);
 	target[n] = 0;
 	stamps_add(&f->tree->stamps, host, false);
 	stamps_add(&f->tree->stamps, host, true);
@@ -95,7 +94,7 @@ static int add_entry(const struct folder *f, const FTSENT *e, struct error *err)
 	case FTS_ERR:
 	case FTS_NS:
 		errno = e->fts_errno;
-		return set_errno_usage(err, e->fts_path);
+		return cannot_include(err, e->fts_path);
 	default:
 		return 0; /* FTS_DP: a folder for the second time */
 	}
@@ -114,12 +113,12 @@ static int add_folder(const struct folder *f, struct error *err)
 	CLEANUP(fts_closep) FTS *fts = fts_open(roots, FTS_PHYSICAL | FTS_NOCHDIR, NULL);
 
 	if (!fts)
-		return set_errno_usage(err, f->host);
+		return cannot_include(err, f->host);
 	for (const FTSENT *e; (errno = 0, e = fts_read(fts));) {
 		if (add_entry(f, e, err) < 0)
 			return err->code;
 	}
-	return errno ? set_errno_usage(err, f->host) : 0;
+	return errno ? cannot_include(err, f->host) : 0;
 }
 
 /* Splits at the last ":/"; a path that exists as a whole is one. */
@@ -160,7 +159,7 @@ int include_add(struct guest_tree *tree, struct program_list *programs, const ch
 	ASSERT(host);
 	CLEANUP(freep) char *real = realpath(host, NULL);
 	if (!real || stat(real, &st) < 0 || access(real, R_OK) < 0)
-		return set_errno_usage(err, host);
+		return cannot_include(err, host);
 	stamps_add(&tree->stamps, host, true);
 	if (!guest) {
 		const char *place = host[0] == '/' ? host : real;

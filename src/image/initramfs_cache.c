@@ -55,11 +55,8 @@ int initramfs_cache_lock(struct initramfs_cache *c, struct error *err)
 	c->lock_fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
 	if (c->lock_fd < 0)
 		return error_set(err, errno, "cannot open '%s'", path);
-	while (flock(c->lock_fd, LOCK_EX) < 0) {
-		if (errno != EINTR)
-			return error_set(err, errno, "cannot lock '%s'", path);
-	}
-	return 0;
+	int res = fd_lock(c->lock_fd, LOCK_EX);
+	return res < 0 ? error_set(err, res, "cannot lock '%s'", path) : 0;
 }
 
 /* ---- a plan file: NUL-terminated strings ---- */

@@ -61,10 +61,9 @@ struct packer {
 	uint8_t *chunk;
 };
 
-static int set_errno_usage(struct error *err, const char *path)
+static int cannot_read(struct error *err, const char *path)
 {
-	(void)error_set(err, errno, "cannot read '%s'", path);
-	return error_classify(err, ERROR_USAGE);
+	return error_set_usage_errno(err, errno, "cannot read '%s'", path);
 }
 
 static int check_stamp(const struct guest_node *n, int fd, struct error *err)
@@ -72,7 +71,7 @@ static int check_stamp(const struct guest_node *n, int fd, struct error *err)
 	struct stat st;
 
 	if (fstat(fd, &st) < 0)
-		return set_errno_usage(err, n->host);
+		return cannot_read(err, n->host);
 	struct file_stamp now = file_stamp_of(&st);
 	if (!file_stamp_is_same(&now, &n->stamp))
 		return error_set_usage(err, -ESTALE, "'%s' changed while it was packed: run again",
@@ -85,7 +84,7 @@ static int pack_host_file(struct packer *p, const struct guest_node *n)
 	CLEANUP(fd_closep) int fd = open(n->host, O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK);
 
 	if (fd < 0)
-		return set_errno_usage(p->err, n->host);
+		return cannot_read(p->err, n->host);
 	if (check_stamp(n, fd, p->err) < 0)
 		return p->err->code;
 	for (uint64_t left = n->size; left;) {
@@ -93,7 +92,7 @@ static int pack_host_file(struct packer *p, const struct guest_node *n)
 		int r = fd_read_exact(fd, p->chunk, take);
 		if (r < 0) {
 			errno = -r;
-			return set_errno_usage(p->err, n->host);
+			return cannot_read(p->err, n->host);
 		}
 		if (cpio_write(&p->cpio, p->chunk, take, p->err) < 0)
 			return p->err->code;

@@ -80,10 +80,8 @@ static int modules_release(const char *modules_dir, const char *kernel_release,
 	CLEANUP(freep) char *copy = xstrdup(modules_dir);
 	struct stat st;
 
-	if (stat(modules_dir, &st) < 0) {
-		(void)error_set(err, errno, "modules '%s'", modules_dir);
-		return error_classify(err, ERROR_USAGE);
-	}
+	if (stat(modules_dir, &st) < 0)
+		return error_set_usage_errno(err, errno, "modules '%s'", modules_dir);
 	if (!S_ISDIR(st.st_mode))
 		return error_set_usage(err, -ENOTDIR, "modules '%s': not a folder", modules_dir);
 	const char *name = kernel_release[0] ? kernel_release : basename(copy);

@@ -58,14 +58,15 @@ static int take_lock(const char *root, int progress_fd, struct error *err)
 
 	if (fd < 0)
 		return error_set(err, errno, "cannot write the kernel cache '%s'", root);
-	int r = flock(fd, LOCK_EX | LOCK_NB);
-	if (r < 0 && errno == EWOULDBLOCK && progress_fd >= 0)
-		(void)dprintf(progress_fd,
-			      "waiting for another ktstr that changes the kernel cache\n");
-	while (r < 0 && (errno == EWOULDBLOCK || errno == EINTR))
-		r = flock(fd, LOCK_EX);
-	if (r < 0)
-		return error_set(err, errno, "cannot lock the kernel cache '%s'", root);
+	int res = fd_lock(fd, LOCK_EX | LOCK_NB);
+	if (res == -EWOULDBLOCK) {
+		if (progress_fd >= 0)
+			(void)dprintf(progress_fd,
+				      "waiting for another ktstr that changes the kernel cache\n");
+		res = fd_lock(fd, LOCK_EX);
+	}
+	if (res < 0)
+		return error_set(err, res, "cannot lock the kernel cache '%s'", root);
 	return TAKE_FD(fd);
 }
 

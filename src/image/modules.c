@@ -88,10 +88,8 @@ static int add_file(struct modules *m, const char *path, const char *guest, stru
 	struct stat st;
 
 	stamps_add(&m->tree->stamps, path, true);
-	if (stat(path, &st) < 0) {
-		(void)error_set(err, errno, "module '%s'", path);
-		return error_classify(err, ERROR_USAGE);
-	}
+	if (stat(path, &st) < 0)
+		return error_set_usage_errno(err, errno, "module '%s'", path);
 	if (file_read(path, MODULE_FILE_MAX, &raw, err) < 0)
 		return error_classify(err, ERROR_USAGE);
 	enum compression c = compression_detect(raw.data, raw.len);
@@ -204,18 +202,14 @@ static int check_tree(struct guest_tree *tree, const char *dir, struct error *er
 		CLEANUP(freep) char *path = xasprintf("%s/%s", dir, indexes[i]);
 		stamps_add(&tree->stamps, path, true);
 	}
-	if (stat(dir, &st) < 0 || (S_ISDIR(st.st_mode) && access(dir, R_OK | X_OK) < 0)) {
-		(void)error_set(err, errno, "kernel modules '%s'", dir);
-		return error_classify(err, ERROR_USAGE);
-	}
+	if (stat(dir, &st) < 0 || (S_ISDIR(st.st_mode) && access(dir, R_OK | X_OK) < 0))
+		return error_set_usage_errno(err, errno, "kernel modules '%s'", dir);
 	if (!S_ISDIR(st.st_mode))
 		return error_set_usage(err, -ENOTDIR, "kernel modules '%s': not a folder", dir);
 	if (access(dep, R_OK) == 0)
 		return 0;
-	if (errno != ENOENT) {
-		(void)error_set(err, errno, "cannot read '%s'", dep);
-		return error_classify(err, ERROR_USAGE);
-	}
+	if (errno != ENOENT)
+		return error_set_usage_errno(err, errno, "cannot read '%s'", dep);
 	/* ROOT/lib/modules/VERSION */
 	const char *version = strrchr(dir, '/');
 	const char *root = strstr(dir, "/lib/modules/");

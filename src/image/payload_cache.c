@@ -279,14 +279,8 @@ static int lock_open(const char *dir)
 {
 	CLEANUP(freep) char *path = xasprintf("%s/lock", dir);
 	CLEANUP(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-	int r;
 
-	if (fd < 0)
-		return -1;
-	do
-		r = flock(fd, LOCK_EX);
-	while (r < 0 && errno == EINTR);
-	return r < 0 ? -1 : TAKE_FD(fd);
+	return fd < 0 || fd_lock(fd, LOCK_EX) < 0 ? -1 : TAKE_FD(fd);
 }
 
 static int make_dirs(const struct entry *e, struct error *err)

@@ -59,10 +59,8 @@ static int read_head(const char *path, char head[static SCRIPT_LINE_MAX + 1], st
 	CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	ssize_t n = fd < 0 ? -1 : read(fd, head, SCRIPT_LINE_MAX);
 
-	if (n < 0) {
-		(void)error_set(err, errno, "cannot read '%s'", path);
-		return error_classify(err, ERROR_USAGE);
-	}
+	if (n < 0)
+		return error_set_usage_errno(err, errno, "cannot read '%s'", path);
 	head[n] = 0;
 	return 0;
 }

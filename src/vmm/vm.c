@@ -19,8 +19,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/eventfd.h>
-#include <sys/file.h>
 #include <unistd.h>
 
 #include "base/assert.h"
@@ -29,29 +27,13 @@
 #include "base/fd.h"
 #include "base/log.h"
 #include "base/num.h"
-#include "bus/io_bus.h"
 #include "image/kernel_image.h"
-#include "legacy/power.h"
-#include "legacy/uart16550.h"
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
+#include "vmm/vm_devices.h"
 #include "vmm/vm_memory.h"
 
 enum { HALT_POLL_NS = 200000, END_TEXT_MAX = 512 };
-
-enum line { LINE_COM1, LINE_COM2, LINE_CONSOLE, LINE_DISK /* last: optional */, N_LINES };
-
-/*
- * The disk stops before the verdict (vm_stop_disk) or, in a VM that never ran, when that is taken
- * down.
- */
-struct disk_stop {
-	bool wanted;
-	bool stopped;
-	struct reactor_deferred no_disk_work;
-	void (*done)(void *ctx); /* NULL: nobody waits */
-	void *ctx;
-};
 
 struct vm {
 	struct vm_config config;
@@ -60,24 +42,13 @@ struct vm {
 
 	int kvm_fd;
 	int vm_fd;
-	struct guest_mem mem;
+	struct memory_layout layout;
+	struct vm_memory memory;
 	struct arch_cpuid *cpuid;
 	struct arch_boot boot;
 	struct vcpu *vcpus;
 	struct vcpu_env env;
-
-	struct io_bus mmio;
-	struct io_bus ports;
-	int irq_fds[N_LINES];
-	struct uart16550 *com1;
-	struct uart16550 *com2;
-	struct power power;
-	struct virtio_console *console;
-	struct virtio_mmio *console_mmio;
-	bool console_stopped;
-	struct virtio_blk *disk; /* NULL: none */
-	struct virtio_mmio *disk_mmio;
-	struct disk_stop disk_stop;
+	struct vm_devices devices;
 
 	/* The end: the first vCPU to see one wins; end_text is its before end_msg is posted. */
 	_Atomic int end;
@@ -123,6 +94,13 @@ static void on_vcpu_end(void *ctx, enum vcpu_end end, const char *text)
 static void on_power(void *ctx, enum power_event event)
 {
 	note_end(ctx, event == POWER_OFF ? VM_POWER_OFF : VM_RESET, "");
+}
+
+static void on_eoi(void *ctx, uint8_t vector)
+{
+	struct vm *vm = ctx;
+
+	arch_irqchip_eoi(vm->devices.irqchip, vector);
 }
 
 static void on_vcpu_left(void *ctx)
@@ -187,27 +165,37 @@ void vm_stop(struct vm *vm, enum vm_end end)
 	if (!vm->started || vm->ended)
 		return;
 	note_end(vm, end, "");
-	virtio_console_cut_short(vm->console); /* a vCPU may wait in a reset of it */
+	virtio_console_cut_short(vm->devices.console); /* a vCPU may wait in a reset of it */
 }
 
 void vm_drain(struct vm *vm)
 {
 	ASSERT(vm->ended);
-	virtio_mmio_drain(vm->console_mmio);
-	if (vm->disk_mmio)
-		virtio_mmio_drain(vm->disk_mmio);
-	uart16550_drain(vm->com1);
-	uart16550_drain(vm->com2);
+	vm_devices_drain(&vm->devices);
 }
 
 /* The build list */
 
+static int up_layout(struct vm *vm, struct error *err)
+{
+	const struct vm_config *c = &vm->config;
+
+	return memory_layout_make(&c->topology, c->memory_mib * MIB, &arch_memory_space,
+				  &vm->layout, err);
+}
+
 static int up_kvm(struct vm *vm, struct error *err)
 {
+	struct arch_limits limits;
+
 	vm->kvm_fd = kvm_open(err);
 	if (vm->kvm_fd < 0)
 		return err->code;
-	return arch_check_capabilities(vm->kvm_fd, err);
+	if (arch_check_capabilities(vm->kvm_fd, err) < 0)
+		return err->code;
+	arch_limits_read(vm->kvm_fd, &limits);
+	return arch_limits_check(&limits, &vm->config.topology, memory_layout_end(&vm->layout),
+				 err);
 }
 
 static void down_kvm(struct vm *vm)
@@ -217,12 +205,17 @@ static void down_kvm(struct vm *vm)
 
 static int up_memory(struct vm *vm, struct error *err)
 {
-	return vm_memory_map(&vm->mem, vm->config.memory_mib * MIB, err);
+	const struct vm_memory_config config = { .layout = &vm->layout,
+						 .hugepages = vm->config.hugepages,
+						 .share = vm->config.share_memory,
+						 .host_nodes = vm->config.host_nodes };
+
+	return vm_memory_init(&vm->memory, &config, err);
 }
 
 static void down_memory(struct vm *vm)
 {
-	guest_mem_fini(&vm->mem);
+	vm_memory_fini(&vm->memory);
 }
 
 static int up_vm(struct vm *vm, struct error *err)
@@ -230,7 +223,7 @@ static int up_vm(struct vm *vm, struct error *err)
 	vm->vm_fd = kvm_create_vm(vm->kvm_fd, err);
 	if (vm->vm_fd < 0)
 		return err->code;
-	return vm_memory_set_slots(&vm->mem, vm->vm_fd, err);
+	return vm_memory_set_slots(&vm->memory.mem, vm->vm_fd, err);
 }
 
 static void down_vm(struct vm *vm)
@@ -264,9 +257,10 @@ static int up_irqchip(struct vm *vm, struct error *err)
 static int up_vcpus(struct vm *vm, struct error *err)
 {
 	const struct topology *t = &vm->config.topology;
+	const struct arch_cpuid_config cpuid = { .topology = t, .mask = vm->config.cpu_mask };
 	uint32_t n = topology_n_cpus(t);
 
-	if (arch_cpuid_new(vm->kvm_fd, t, vm->config.cpu_mask, &vm->cpuid, err) < 0)
+	if (arch_cpuid_new(vm->kvm_fd, &cpuid, &vm->cpuid, err) < 0)
 		return err->code;
 	vm->vcpus = xcalloc(n, sizeof(*vm->vcpus));
 	for (uint32_t i = 0; i < n; i++)
@@ -297,14 +291,16 @@ static int load_initrd(struct vm *vm, struct error *err)
 	vm->boot.initrd_len = c->initrd_len + c->initrd_suffix_len;
 	if (arch_initrd_place(vm->boot.ram_bytes, c->kernel->end, vm->boot.initrd_len,
 			      &vm->boot.initrd, err) < 0 ||
-	    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len, err) < 0)
+	    vm_memory_load_file(&vm->memory, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len, err) <
+		0)
 		return err->code;
 	/* No suffix, no place for it: a file that ends with RAM has nothing behind it. */
 	if (!c->initrd_suffix_len)
 		return 0;
-	int res = gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
-		      ? guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
-		      : -EFAULT;
+	int res =
+	    gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
+		? guest_mem_write(&vm->memory.mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
+		: -EFAULT;
 	return res < 0 ? error_set(err, res, "cannot place the initramfs") : 0;
 }
 
@@ -321,191 +317,34 @@ static int up_load(struct vm *vm, struct error *err)
 		.cmdline = c->cmdline,
 		.topology = &c->topology,
 		.ram_bytes = c->memory_mib * MIB,
+		.memory = &vm->layout,
 		.console = true,
 		.blk = c->disk != NULL,
+		.net = c->net != NULL,
 	};
-	if (vm_memory_load_kernel(&vm->mem, k, err) < 0 ||
+	if (vm_memory_load_kernel(&vm->memory, k, err) < 0 ||
 	    (c->initrd_fd >= 0 && load_initrd(vm, err) < 0))
 		return err->code;
-	return arch_boot_write(&vm->mem, &vm->boot, err);
+	return arch_boot_write(&vm->memory.mem, &vm->boot, err);
 }
 
-static size_t n_lines(const struct vm *vm)
+static int up_devices(struct vm *vm, struct error *err)
 {
-	return vm->config.disk ? N_LINES : LINE_DISK;
-}
-
-static int up_lines(struct vm *vm, struct error *err)
-{
-	for (size_t i = 0; i < n_lines(vm); i++) {
-		vm->irq_fds[i] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
-		if (vm->irq_fds[i] < 0)
-			return kvm_error(err, errno, "eventfd");
-	}
-	return 0;
-}
-
-static void down_lines(struct vm *vm)
-{
-	for (size_t i = 0; i < N_LINES; i++)
-		fd_closep(&vm->irq_fds[i]);
-}
-
-static int up_legacy(struct vm *vm, struct error *err)
-{
-	const struct vm_config *c = &vm->config;
-	const struct uart16550_config com1 = { arch_machine.com1.base, "com1",  vm->reactor,
-					       vm->irq_fds[LINE_COM1], c->com1, c->ctx };
-	const struct uart16550_config com2 = { arch_machine.com2.base, "com2",  vm->reactor,
-					       vm->irq_fds[LINE_COM2], c->com2, c->ctx };
-	struct io_bus *bus = arch_machine.uart_is_mmio ? &vm->mmio : &vm->ports;
-
-	if (uart16550_new(&com1, &vm->com1, err) < 0 || uart16550_new(&com2, &vm->com2, err) < 0)
-		return err->code;
-	power_init(&vm->power, on_power, vm);
-	int res = power_add(&vm->power, &vm->ports);
-	if (res == 0)
-		res = io_bus_add(bus, uart16550_region(vm->com1));
-	if (res == 0)
-		res = io_bus_add(bus, uart16550_region(vm->com2));
-	return res < 0 ? error_set(err, res, "legacy devices") : 0;
-}
-
-static void down_legacy(struct vm *vm)
-{
-	vm->com1 = uart16550_free(vm->com1);
-	vm->com2 = uart16550_free(vm->com2);
-}
-
-static int doorbell(void *ctx, gpa_t gpa, int event_fd, uint32_t flags)
-{
-	struct vm *vm = ctx;
-	struct kvm_ioeventfd args = { .addr = gpa.addr, .len = 4, .fd = event_fd, .flags = flags };
-
-	return kvm_ioctl(vm->vm_fd, KVM_IOEVENTFD, (uintptr_t)&args);
-}
-
-static int attach_doorbell(void *ctx, gpa_t gpa, int event_fd)
-{
-	return doorbell(ctx, gpa, event_fd, 0);
-}
-
-static int detach_doorbell(void *ctx, gpa_t gpa, int event_fd)
-{
-	return doorbell(ctx, gpa, event_fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
-}
-
-static int add_virtio(struct vm *vm, struct virtio_dev *dev, const struct arch_device_slot *slot,
-		      enum line line, struct virtio_mmio **ret, struct error *err)
-{
-	const struct virtio_mmio_config config = {
-		.base = GPA(slot->base),
-		.mem = &vm->mem,
+	const struct vm_devices_config config = {
+		.vm = &vm->config,
 		.reactor = vm->reactor,
-		.doorbell = { attach_doorbell, detach_doorbell, vm },
-		.irq_fd = vm->irq_fds[line],
+		.vm_fd = vm->vm_fd,
+		.mem = &vm->memory.mem,
+		.on_power = on_power,
+		.ctx = vm,
 	};
 
-	if (virtio_mmio_new(&config, dev, ret, err) < 0)
-		return err->code;
-	int res = io_bus_add(&vm->mmio, virtio_mmio_region(*ret));
-	return res < 0 ? error_set(err, res, "%s", dev->ops->name) : 0;
+	return vm_devices_init(&vm->devices, &config, err);
 }
 
-static int up_console(struct vm *vm, struct error *err)
+static void down_devices(struct vm *vm)
 {
-	if (virtio_console_new(&vm->config.console, vm->reactor, &vm->console, err) < 0)
-		return err->code;
-	return add_virtio(vm, virtio_console_dev(vm->console), &arch_machine.console, LINE_CONSOLE,
-			  &vm->console_mmio, err);
-}
-
-static void on_console_stopped(void *ctx)
-{
-	struct vm *vm = ctx;
-
-	vm->console_stopped = true;
-}
-
-static void down_console(struct vm *vm)
-{
-	if (vm->console_mmio) {
-		virtio_mmio_stop(vm->console_mmio, on_console_stopped, vm);
-		while (!vm->console_stopped)
-			reactor_turn(vm->reactor, UINT64_MAX);
-	}
-	vm->console_mmio = virtio_mmio_free(vm->console_mmio);
-	vm->console = virtio_console_free(vm->console);
-}
-
-static int up_disk(struct vm *vm, struct error *err)
-{
-	if (!vm->config.disk)
-		return 0;
-	if (virtio_blk_new(vm->config.disk, vm->reactor, &vm->disk, err) < 0)
-		return err->code;
-	return add_virtio(vm, virtio_blk_dev(vm->disk), &arch_machine.blk, LINE_DISK,
-			  &vm->disk_mmio, err);
-}
-
-static void on_disk_stopped(void *ctx)
-{
-	struct vm *vm = ctx;
-
-	vm->disk_stop.stopped = true;
-	/*
-	 * Not at our exit: whoever starts the next VM after this one's verdict may have the file.
-	 */
-	if (vm->disk)
-		(void)flock(vm->config.disk->fd,
-			    LOCK_UN); /* an error means that there is no lock */
-	if (vm->disk_stop.done)
-		vm->disk_stop.done(vm->disk_stop.ctx);
-}
-
-static void on_no_disk(struct reactor_deferred *d)
-{
-	on_disk_stopped(container_of(d, struct vm, disk_stop.no_disk_work));
-}
-
-void vm_stop_disk(struct vm *vm, void (*done)(void *ctx), void *ctx)
-{
-	ASSERT(!vm->disk_stop.wanted);
-	vm->disk_stop = (struct disk_stop){
-		.wanted = true, .no_disk_work.fn = on_no_disk, .done = done, .ctx = ctx
-	};
-	if (vm->disk_mmio)
-		virtio_mmio_stop(vm->disk_mmio, on_disk_stopped, vm);
-	else
-		reactor_defer(vm->reactor, &vm->disk_stop.no_disk_work);
-}
-
-static void down_disk(struct vm *vm)
-{
-	if (vm->disk_mmio && !vm->disk_stop.wanted)
-		vm_stop_disk(vm, NULL, NULL);
-	while (vm->disk_stop.wanted && !vm->disk_stop.stopped)
-		reactor_turn(vm->reactor, UINT64_MAX);
-	vm->disk_mmio = virtio_mmio_free(vm->disk_mmio);
-	vm->disk = virtio_blk_free(vm->disk);
-}
-
-static int up_irqfds(struct vm *vm, struct error *err)
-{
-	const uint32_t gsi[N_LINES] = {
-		[LINE_COM1] = arch_machine.com1.gsi,
-		[LINE_COM2] = arch_machine.com2.gsi,
-		[LINE_CONSOLE] = arch_machine.console.gsi,
-		[LINE_DISK] = arch_machine.blk.gsi,
-	};
-
-	for (size_t i = 0; i < n_lines(vm); i++) {
-		struct kvm_irqfd args = { .fd = (uint32_t)vm->irq_fds[i], .gsi = gsi[i] };
-		int res = kvm_ioctl(vm->vm_fd, KVM_IRQFD, (uintptr_t)&args);
-		if (res < 0)
-			return kvm_error(err, res, "KVM_IRQFD for GSI %u", gsi[i]);
-	}
-	return 0;
+	vm_devices_fini(&vm->devices);
 }
 
 static int up_boot_registers(struct vm *vm, struct error *err)
@@ -522,17 +361,14 @@ static const struct step {
 	int (*up)(struct vm *vm, struct error *err);
 	void (*down)(struct vm *vm);
 } steps[] = {
-	{ "kvm", up_kvm, down_kvm },
+	{ "layout", up_layout, NULL },
+	{ "kvm and limits", up_kvm, down_kvm },
 	{ "memory", up_memory, down_memory },
 	{ "vm and slots", up_vm, down_vm },
 	{ "irqchip", up_irqchip, NULL },
 	{ "vcpus", up_vcpus, down_vcpus },
 	{ "load", up_load, NULL },
-	{ "lines", up_lines, down_lines },
-	{ "legacy", up_legacy, down_legacy },
-	{ "console", up_console, down_console },
-	{ "disk", up_disk, down_disk },
-	{ "irqfds", up_irqfds, NULL },
+	{ "devices", up_devices, down_devices },
 	{ "boot registers", up_boot_registers, NULL },
 };
 
@@ -543,13 +379,13 @@ int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, s
 	vm->config = *config;
 	vm->reactor = r;
 	vm->kvm_fd = vm->vm_fd = -1;
-	for (size_t i = 0; i < N_LINES; i++)
-		vm->irq_fds[i] = -1;
+	vm->memory = VM_MEMORY_INIT;
 	vm->end_msg.fn = on_end_msg;
 	vm->left_msg.fn = on_left_msg;
-	vm->env = (struct vcpu_env){ .mmio = &vm->mmio,
-				     .ports = &vm->ports,
+	vm->env = (struct vcpu_env){ .mmio = &vm->devices.mmio,
+				     .ports = &vm->devices.ports,
 				     .on_end = on_vcpu_end,
+				     .on_eoi = on_eoi,
 				     .on_left = on_vcpu_left,
 				     .on_first_run = on_first_run,
 				     .ctx = vm };
@@ -604,9 +440,14 @@ int vm_start(struct vm *vm, struct error *err)
 	return 0;
 }
 
+bool vm_lacks_hugepages(const struct vm *vm)
+{
+	return vm->memory.fell_back;
+}
+
 struct virtio_console *vm_console(struct vm *vm)
 {
-	return vm->console;
+	return vm->devices.console;
 }
 
 uint64_t vm_first_run_ns(const struct vm *vm)
@@ -614,12 +455,14 @@ uint64_t vm_first_run_ns(const struct vm *vm)
 	return atomic_load(&vm->first_run_ns);
 }
 
+void vm_stop_disk(struct vm *vm, void (*done)(void *ctx), void *ctx)
+{
+	vm_devices_stop_disk(&vm->devices, done, ctx);
+}
+
 void vm_stats(const struct vm *vm, struct vm_stats *ret)
 {
-	*ret = (struct vm_stats){ .n_unclaimed = atomic_load(&vm->mmio.n_unclaimed) +
-						 atomic_load(&vm->ports.n_unclaimed),
-				  .uart_dropped =
-				      uart16550_dropped(vm->com1) + uart16550_dropped(vm->com2) };
+	*ret = (struct vm_stats){ 0 };
 	for (uint32_t i = 0; i < topology_n_cpus(&vm->config.topology); i++) {
 		const struct vcpu_stats *s = &vm->vcpus[i].stats;
 		ret->n_io_exits += atomic_load_explicit(&s->n_io, memory_order_relaxed);
@@ -627,11 +470,5 @@ void vm_stats(const struct vm *vm, struct vm_stats *ret)
 		ret->n_interrupted += atomic_load_explicit(&s->n_interrupted, memory_order_relaxed);
 		ret->n_other_exits += atomic_load_explicit(&s->n_other, memory_order_relaxed);
 	}
-	virtio_mmio_stats(vm->console_mmio, &ret->console_mmio);
-	virtio_console_stats(vm->console, &ret->console);
-	if (!vm->disk)
-		return;
-	ret->has_disk = true;
-	virtio_mmio_stats(vm->disk_mmio, &ret->disk_mmio);
-	virtio_blk_stats(vm->disk, &ret->disk);
+	vm_devices_stats(&vm->devices, ret);
 }

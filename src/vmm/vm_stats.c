@@ -33,6 +33,19 @@ static void append_disk(struct buf *text, const struct virtio_blk_stats *d)
 	append(text, "disk", "retries", d->n_retries);
 }
 
+static void append_net(struct buf *text, const struct virtio_net_stats *n)
+{
+	append(text, "net", "frames", n->n_frames);
+	append(text, "net", "bytes", n->bytes);
+	append(text, "net", "gso_frames", n->n_gso_frames);
+	append(text, "net", "rx_buffers", n->n_rx_buffers);
+	append(text, "net", "stalls", n->n_stalls);
+	append(text, "net", "dropped_header", n->n_dropped_header);
+	append(text, "net", "dropped_size", n->n_dropped_size);
+	append(text, "net", "dropped_no_fit", n->n_dropped_no_fit);
+	append(text, "net", "dropped_no_buffer", n->n_dropped_no_buffer);
+}
+
 void vm_stats_format(const struct vm_stats *st, struct buf *text)
 {
 	append(text, "exits", "io", st->n_io_exits);
@@ -49,8 +62,12 @@ void vm_stats_format(const struct vm_stats *st, struct buf *text)
 		append(text, port, "bytes_in", st->console.port[i].bytes_in);
 		append(text, port, "stalls", st->console.port[i].n_stalls);
 	}
-	if (!st->has_disk)
-		return;
-	append_mmio(text, "disk", &st->disk_mmio);
-	append_disk(text, &st->disk);
+	if (st->has_disk) {
+		append_mmio(text, "disk", &st->disk_mmio);
+		append_disk(text, &st->disk);
+	}
+	if (st->has_net) {
+		append_mmio(text, "net", &st->net_mmio);
+		append_net(text, &st->net);
+	}
 }

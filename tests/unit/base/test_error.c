@@ -39,6 +39,9 @@ static void test_class_is_set_by_usage_and_classify_and_not_inherited(void **sta
 	assert_int_equal(err.class, ERROR_SKIP);
 	(void)error_set(&err, EIO, "again");
 	assert_int_equal(err.class, ERROR_INFRA);
+	assert_int_equal(error_set_usage_errno(&err, EACCES, "open '%s'", "a"), -EACCES);
+	assert_int_equal(err.class, ERROR_USAGE);
+	assert_string_equal(err.text, "open 'a': Permission denied");
 }
 
 static void test_prefix_wraps_from_the_outside_and_keeps_code_and_class(void **state UNUSED)

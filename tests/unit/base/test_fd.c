@@ -6,8 +6,10 @@
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/file.h>
 #include <sys/mman.h>
 #include <sys/time.h>
 #include <sys/wait.h>
@@ -182,6 +184,21 @@ static void test_set_nonblock_on_and_off(void **state UNUSED)
 	assert_int_equal(fd_set_nonblock(fds[0], true), -EBADF);
 }
 
+static void test_lock_excludes_another_descriptor_until_unlocked(void **state UNUSED)
+{
+	CLEANUP(fd_closep) int mine = memfd_create("lock", MFD_CLOEXEC);
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", mine);
+	CLEANUP(fd_closep) int other = open(path, O_RDWR | O_CLOEXEC);
+	assert_true(mine >= 0 && other >= 0);
+	assert_int_equal(fd_lock(mine, LOCK_EX), 0);
+	assert_int_equal(fd_lock(other, LOCK_SH | LOCK_NB), -EWOULDBLOCK);
+	assert_int_equal(fd_lock(mine, LOCK_UN), 0);
+	assert_int_equal(fd_lock(other, LOCK_SH | LOCK_NB), 0);
+	assert_int_equal(fd_lock(-1, LOCK_SH), -EBADF);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +210,7 @@ int main(void)
 		cmocka_unit_test(test_write_all_to_a_slow_reader_and_interrupted_is_whole),
 		cmocka_unit_test(test_write_all_to_nobody_is_epipe),
 		cmocka_unit_test(test_set_nonblock_on_and_off),
+		cmocka_unit_test(test_lock_excludes_another_descriptor_until_unlocked),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }
