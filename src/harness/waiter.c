@@ -227,10 +227,9 @@ int waiter_start(struct waiter *w, struct reactor *r, const struct waiter_config
 {
 	uint64_t now_ns = clock_now_ns();
 
-	*w = (struct waiter){ .reactor = r,
-			      .fn = config->fn,
-			      .started_ns = now_ns,
-			      .look_ns = UINT64_MAX };
+	*w = (struct waiter){
+		.reactor = r, .fn = config->fn, .started_ns = now_ns, .look_ns = UINT64_MAX
+	};
 	if (!num_add_u64(now_ns, config->timeout_ns, &w->deadline_ns))
 		w->deadline_ns = UINT64_MAX;
 	/* Before the first look: what is closed after that look is an event. */

@@ -41,10 +41,10 @@ struct waiter {
 	waiter_fn fn;
 	uint64_t started_ns;
 	uint64_t deadline_ns;
-	uint64_t look_ns;       /* the next attempt; UINT64_MAX: only after an event */
-	uint64_t armed_ns;      /* what the timer is armed for */
-	uint64_t selecting_ns;  /* since when another selects; 0: none does */
-	unsigned n_retries;     /* since the last event */
+	uint64_t look_ns;      /* the next attempt; UINT64_MAX: only after an event */
+	uint64_t armed_ns;     /* what the timer is armed for */
+	uint64_t selecting_ns; /* since when another selects; 0: none does */
+	unsigned n_retries;    /* since the last event */
 	int res;
 	bool is_listening; /* to the watch */
 	bool is_finishing;

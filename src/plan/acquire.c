@@ -109,7 +109,7 @@ static int take_select_lock(struct acquire *a, struct error *err)
 /* The time stamp is the bell: closing the file would ring for those who only gave up trying, too. */
 static void give_select_lock(struct acquire *a)
 {
-	(void)flock(a->select_fd, LOCK_UN);   /* cannot fail for a lock that is held */
+	(void)flock(a->select_fd, LOCK_UN); /* cannot fail for a lock that is held */
 	(void)futimens(a->select_fd, NULL); /* without it the others look again after a while */
 }
 

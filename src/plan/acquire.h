@@ -19,13 +19,13 @@
 
 enum acquire_result {
 	ACQUIRE_DONE,
-	ACQUIRE_BUSY,      /* others hold what it takes: the next release may change that */
+	ACQUIRE_BUSY, /* others hold what it takes: the next release may change that */
 	ACQUIRE_HELD_BACK, /* only those who came earlier stand before it: look again in QUEUE_PATIENCE_NS */
 	ACQUIRE_SELECTING, /* another process is selecting right now */
 };
 
 struct acquire {
-	const struct host *host;         /* borrowed, as is the next */
+	const struct host *host; /* borrowed, as is the next */
 	const struct lock_dir *dir;
 	struct plan_request request;
 	struct lock_scan scan;

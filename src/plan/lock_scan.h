@@ -16,7 +16,7 @@ struct lock_holder {
 };
 
 struct lock_scan {
-	const struct lock_dir *dir; /* borrowed */
+	const struct lock_dir *dir;   /* borrowed */
 	struct lock_scan_file *files; /* seen so far */
 	size_t n_files;
 	uint32_t *by_id[2]; /* position in files + 1, by enum plan_lock_kind and id; 0: none */

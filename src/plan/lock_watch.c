@@ -51,7 +51,8 @@ int lock_watch_selection(struct lock_watch *w, const struct lock_dir *dir, bool 
 	if (on == (w->select_wd >= 0))
 		return 0;
 	if (!on) {
-		(void)inotify_rm_watch(w->fd, w->select_wd); /* the file may be gone, and the watch with it */
+		(void)inotify_rm_watch(
+		    w->fd, w->select_wd); /* the file may be gone, and the watch with it */
 		w->select_wd = -1;
 		return 0;
 	}

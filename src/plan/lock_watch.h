@@ -10,7 +10,10 @@
 #include "plan/lock_dir.h"
 
 /* Looks after an event that found nothing, in milliseconds after the one before. */
-#define LOCK_WATCH_RETRIES_MS { 10, 50, 200 }
+#define LOCK_WATCH_RETRIES_MS                                                                      \
+	{                                                                                          \
+		10, 50, 200                                                                        \
+	}
 
 enum lock_watch_event {
 	LOCK_WATCH_RELEASED = 1, /* a lock or a ticket */
@@ -18,7 +21,7 @@ enum lock_watch_event {
 };
 
 struct lock_watch {
-	int fd; /* non-blocking, for poll */
+	int fd;        /* non-blocking, for poll */
 	int select_wd; /* -1: not watched */
 };
 #define LOCK_WATCH_INIT ((struct lock_watch){ .fd = -1, .select_wd = -1 })

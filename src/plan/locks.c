@@ -61,7 +61,8 @@ static void give_back(struct locks *l)
 {
 	for (size_t i = 0; i < l->n_files; i++) {
 		if (l->files[i].is_held)
-			(void)flock(l->files[i].fd, LOCK_UN); /* cannot fail for a lock that is held */
+			(void)flock(l->files[i].fd,
+				    LOCK_UN); /* cannot fail for a lock that is held */
 		l->files[i].is_held = false;
 	}
 }

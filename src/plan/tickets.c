@@ -127,8 +127,8 @@ static struct ticket *ticket_free(struct ticket *k)
 /* NULL: gone, dead, or not to be understood. */
 static struct ticket *ticket_open(const struct tickets *t, const char *name, uint64_t number)
 {
-	CLEANUP(fd_closep) int fd =
-	    openat(t->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
+	CLEANUP(fd_closep)
+	int fd = openat(t->dir_fd, name, O_RDONLY | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK);
 	CLEANUP(freep) char *text = xmalloc(TEXT_MAX);
 	struct queue_entry entry;
 
@@ -203,11 +203,13 @@ static void drop_dead(struct tickets *t)
 	t->n_all = n;
 }
 
-static int open_folder(struct tickets *t, const struct lock_dir *dir, struct error *err)
+/* -ENOENT: there is none, without @create. */
+static int open_folder(struct tickets *t, const struct lock_dir *dir, bool create,
+		       struct error *err)
 {
 	if (t->dir_fd >= 0)
 		return 0;
-	int fd = lock_dir_open_folder(dir->fd, LOCK_WAIT_FOLDER, true);
+	int fd = lock_dir_open_folder(dir->fd, LOCK_WAIT_FOLDER, create);
 	if (fd < 0)
 		return error_set(err, fd, "lock folder '%s/wait'", dir->path);
 	t->dir_fd = fd;
@@ -244,8 +246,11 @@ static void list_if_earlier(struct tickets *t, const char *name, uint64_t number
 
 int tickets_read(struct tickets *t, const struct lock_dir *dir, struct error *err)
 {
-	if (open_folder(t, dir, err) < 0)
-		return err->code;
+	int res = open_folder(t, dir, false, err);
+	if (res < 0) {
+		t->n_earlier = 0;
+		return res == -ENOENT ? 0 : res; /* nobody ever waited here */
+	}
 	for (size_t i = 0; i < t->n_all; i++)
 		t->all[i]->is_listed = false;
 	if (for_each_name(t, list_if_earlier, err) < 0)
@@ -282,7 +287,8 @@ static int make_file(struct tickets *t, const struct buf *text, char *temp, size
 	}
 	int res = flock(fd, LOCK_EX | LOCK_NB) < 0 ? -errno : 0;
 	if (res == 0)
-		res = fchmod(fd, 0644) < 0 ? -errno : 0; /* whatever the umask: others have to read it */
+		res = fchmod(fd, 0644) < 0 ? -errno
+					   : 0; /* whatever the umask: others have to read it */
 	if (res == 0)
 		res = fd_write_all(fd, text->data, text->len);
 	if (res < 0) {
@@ -317,7 +323,7 @@ int tickets_take(struct tickets *t, const struct lock_dir *dir, const struct pla
 	char temp[64];
 
 	ASSERT(t->own_fd < 0);
-	if (open_folder(t, dir, err) < 0)
+	if (open_folder(t, dir, true, err) < 0)
 		return err->code;
 	ticket_format(request, now_ns, &text);
 	fd = make_file(t, &text, temp, sizeof(temp));

@@ -183,7 +183,7 @@ static void count(struct worker *w, const struct plan_request *r, uint64_t waite
 static void hold(struct worker *w)
 {
 	struct shared *s = w->world->shared;
-	int ms = w->world->is_measuring		   ? 100
+	int ms = w->world->is_measuring              ? 100
 		 : random_below(&w->random, 50) == 0 ? 500
 						     : (int)random_below(&w->random, 30);
 	uint64_t begin_ns = clock_now_ns();
@@ -238,7 +238,8 @@ static void work(struct world *world, size_t i, uint64_t seed)
 	struct error err;
 
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
-	if (reactor_new(&(struct reactor_config){ .backend = REACTOR_AUTO }, &w.reactor, &err) < 0 ||
+	if (reactor_new(&(struct reactor_config){ .backend = REACTOR_AUTO }, &w.reactor, &err) <
+		0 ||
 	    lock_dir_open(&w.dir, world->dir, true, &err) < 0) {
 		world->shared->n_errors++;
 		_exit(1);
@@ -327,8 +328,10 @@ static void check_waits(const struct world *world)
 	for (size_t i = 0; i < N_WORKERS; i++) {
 		const struct slot *s = &world->shared->slots[i];
 		uint64_t since_ns = s->waiting_since_ns;
-		if (s->is_waiting && now_ns > since_ns && now_ns - since_ns > WAIT_LIMIT_S * NS_PER_S)
-			fail_msg("%d has been waiting for more than %d s", (int)s->pid, WAIT_LIMIT_S);
+		if (s->is_waiting && now_ns > since_ns &&
+		    now_ns - since_ns > WAIT_LIMIT_S * NS_PER_S)
+			fail_msg("%d has been waiting for more than %d s", (int)s->pid,
+				 WAIT_LIMIT_S);
 	}
 }
 
@@ -379,7 +382,8 @@ static void run_for(struct world *world, uint64_t seconds, struct outside *o)
 	pause_ms(200);
 	uint64_t end_ns = clock_now_ns() + seconds * NS_PER_S;
 	world->shared->has_begun = true;
-	while (clock_now_ns() < end_ns && !world->shared->n_violations && !world->shared->n_errors) {
+	while (clock_now_ns() < end_ns && !world->shared->n_violations &&
+	       !world->shared->n_errors) {
 		pause_ms(world->is_measuring ? 200 : 10);
 		if (!world->is_measuring)
 			disturb(world, &d, &r);
@@ -438,8 +442,9 @@ static void print_figures(struct world *world, uint64_t seconds, uint64_t n_read
 	size_t kept = n < MAX_WAITS ? n : MAX_WAITS;
 
 	qsort(s->waits_us, kept, sizeof(*s->waits_us), compare_u32);
-	printf("# %" PRIu64 " places in %" PRIu64 " s (performance 1, 2, 3 LLCs: %" PRIu64 ", %" PRIu64
-	       ", %" PRIu64 "; others %" PRIu64 "), %" PRIu64 " readings of /proc/locks\n",
+	printf("# %" PRIu64 " places in %" PRIu64 " s (performance 1, 2, 3 LLCs: %" PRIu64
+	       ", %" PRIu64 ", %" PRIu64 "; others %" PRIu64 "), %" PRIu64
+	       " readings of /proc/locks\n",
 	       n, seconds, s->n_done[0], s->n_done[1], s->n_done[2], s->n_done[3], n_readings);
 	if (!kept)
 		return;

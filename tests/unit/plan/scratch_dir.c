@@ -14,7 +14,8 @@
 
 char *scratch_dir_new(void)
 {
-	static const char *const templates[] = { "/dev/shm/ktstr-test-XXXXXX", "/tmp/ktstr-test-XXXXXX" };
+	static const char *const templates[] = { "/dev/shm/ktstr-test-XXXXXX",
+						 "/tmp/ktstr-test-XXXXXX" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(templates); i++) {
 		char *path = xstrdup(templates[i]);

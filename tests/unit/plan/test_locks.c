@@ -129,9 +129,15 @@ static void test_files_that_are_not_what_they_should_be_are_refused(void **state
 
 static void test_names_of_locks_and_nothing_else_are_parsed(void **state UNUSED)
 {
-	static const char *const bad[] = { "ktstr-llc-.lock", "ktstr-llc-01.lock", "ktstr-llc-1.lock.9.0",
-					   "ktstr-gpu-1.lock", "ktstr-cpu-8192.lock", "ktstr-cpu--1.lock",
-					   "ktstr-select.lock", "wait", "." };
+	static const char *const bad[] = { "ktstr-llc-.lock",
+					   "ktstr-llc-01.lock",
+					   "ktstr-llc-1.lock.9.0",
+					   "ktstr-gpu-1.lock",
+					   "ktstr-cpu-8192.lock",
+					   "ktstr-cpu--1.lock",
+					   "ktstr-select.lock",
+					   "wait",
+					   "." };
 	char name[LOCK_NAME_MAX];
 	enum plan_lock_kind kind;
 	uint32_t id;
@@ -354,8 +360,9 @@ static void test_scan_takes_no_lock_and_wakes_nobody(void **state UNUSED)
 static int scan_on_overlay(const char *base)
 {
 	static const struct plan_lock lock = { PLAN_LOCK_LLC, true, 5 };
-	CLEANUP(freep) char *options = xasprintf("lowerdir=%s/low,upperdir=%s/fs/up,workdir=%s/fs/work",
-						 base, base, base);
+	CLEANUP(freep)
+	char *options =
+	    xasprintf("lowerdir=%s/low,upperdir=%s/fs/up,workdir=%s/fs/work", base, base, base);
 	CLEANUP(freep) char *merged = xasprintf("%s/merged", base);
 	static const char *const dirs[] = { "low", "fs", "merged", "fs/up", "fs/work" };
 	struct lock_dir dir;
@@ -377,8 +384,8 @@ static int scan_on_overlay(const char *base)
 	pid_t pid = holder_start(merged, &lock, 1);
 	struct lock_scan scan = { .dir = &dir };
 	int res = lock_scan_read(&scan, &err) < 0 ? 3
-		  : scan.n_holders != 1		  ? 4
-		  : scan.holders[0].pid != pid	  ? 5
+		  : scan.n_holders != 1           ? 4
+		  : scan.holders[0].pid != pid    ? 5
 						  : 0;
 	holder_kill(pid);
 	return res;

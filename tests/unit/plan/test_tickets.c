@@ -120,7 +120,7 @@ static void test_line_is_in_order_of_arrival(void **state UNUSED)
 	assert_int_equal(n_earlier(&f, &t[2]), 1);
 	assert_int_equal(n_earlier(&f, &t[3]), 2);
 	assert_int_equal(n_earlier(&f, &t[1]), 2); /* whoever left sees all the others */
-	take(&f, &t[1], 103);			    /* and comes behind them */
+	take(&f, &t[1], 103);                      /* and comes behind them */
 	assert_int_equal(n_earlier(&f, &t[1]), 2);
 	assert_int_equal(n_earlier(&f, &t[2]), 1);
 	for (size_t i = 0; i < 4; i++)
@@ -137,6 +137,9 @@ static void test_dead_tickets_and_other_files_count_for_nothing(void **state UNU
 
 	setup(&f);
 	assert_int_equal(n_earlier(&f, &own), 0);
+	assert_int_equal(own.dir_fd, -1); /* a look makes no folder */
+	take(&f, &own, 1);
+	tickets_leave(&own);
 	int fd = openat(own.dir_fd, "0000000001", O_CREAT | O_RDWR, 0644); /* nobody locks it */
 	assert_int_equal(fd_write_all(fd, text, sizeof(text) - 1), 0);
 	(void)fd_close(fd);
