@@ -114,7 +114,7 @@ static int make_request(const struct options *o, struct answer *a, struct error 
 	uint32_t cap = 0;
 
 	if (topology_parse(o->topology ? o->topology : "1,1,1,1", &topology, err) < 0)
-		return err->code;
+		return error_prefix(err, "--topology");
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
 	if (!o->perf && plan_parse_cap(o->cpu_cap, getenv("KTSTR_CPU_CAP"), &cap, err) < 0)
 		return err->code;
