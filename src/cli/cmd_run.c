@@ -133,7 +133,10 @@ static int build_initramfs(struct run *run, struct error *err)
 	CLEANUP(freep) char *relay = o->relay_guest ? xasprintf("relay=%s", o->relay_guest) : NULL;
 	CLEANUP(freep)
 	char *term = xasprintf("env=TERM=%s", getenv("TERM") ? getenv("TERM") : "dumb");
-	const char *config[8];
+	char text[TOPOLOGY_TEXT_MAX];
+	topology_format(&o->topology, text);
+	CLEANUP(freep) char *topology = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%s", text);
+	const char *config[9];
 	size_t n = 0;
 
 	if (guest_init_path(run->cache_dir, &init_path, err) < 0)
@@ -141,6 +144,7 @@ static int build_initramfs(struct run *run, struct error *err)
 	config[n++] = "cwd=/";
 	config[n++] = "kmsg=1";
 	config[n++] = term;
+	config[n++] = topology;
 	if (relay)
 		config[n++] = relay;
 	if (o->interactive)
