@@ -21,6 +21,7 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/num.h"
+#include "base/topology_text.h"
 #include "cli/commands.h"
 #include "cli/disk.h"
 #include "cli/exit_code.h"
@@ -41,7 +42,7 @@ enum {
 	/* Page structs, slabs, percpu: measured with stock kernels; plus 1 MiB per CPU. */
 	KERNEL_OVERHEAD_MIB = 48,
 	MODULES_MAX = 8,
-	RECORDS_MAX = 10,
+	RECORDS_MAX = 11,
 };
 #define SINK_FILE_LIMIT (64 * MIB)
 
@@ -148,11 +149,15 @@ static void list_modules(const struct run_options *o, const char *ret[MODULES_MA
 static void list_records(const struct run_options *o, char *ret[RECORDS_MAX])
 {
 	const char *term = getenv("TERM");
+	CLEANUP(buf_fini) struct buf topology = { 0 };
 	size_t n = 0;
+
+	topology_format(&o->topology, &topology);
 
 	ret[n++] = xstrdup("cwd=/");
 	ret[n++] = xstrdup("kmsg=1");
 	ret[n++] = xasprintf("env=TERM=%s", term ? term : "dumb");
+	ret[n++] = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%s", buf_str(&topology));
 	if (o->relay_guest)
 		ret[n++] = xasprintf("relay=%s", o->relay_guest);
 	if (o->interactive)

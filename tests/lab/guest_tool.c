@@ -64,7 +64,7 @@ static int send_result(long kib)
 {
 	const char *env = getenv(GUEST_ENV_CHANNEL);
 	int fd = memfd_create("result", 0);
-	uint32_t type = FRAME_TEST_RESULT, state = 7;
+	uint32_t type = FRAME_RAW_PAYLOAD_OUTPUT, state = 7;
 	uint8_t block[1024];
 	union {
 		char buf[CMSG_SPACE(sizeof(int))];
