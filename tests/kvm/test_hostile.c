@@ -16,7 +16,12 @@ static void run(struct guest_vm *g, const char *cmdline, uint32_t n_cpus)
 {
 	static const struct virtio_net_config net = { .mac = { 2, 0, 0, 0, 0, 1 } };
 	int fd = memfd_create("disk", MFD_CLOEXEC);
-	const struct virtio_blk_config disk = { .fd = fd, .capacity = DISK_SIZE, .id = "hostile" };
+	const struct virtio_blk_config disk = {
+		.fd = fd,
+		.file = { .capacity = DISK_SIZE, .block_size = VIRTIO_BLK_SECTOR },
+		.limits = { .depth = VIRTIO_BLK_DEPTH_MAX },
+		.id = "hostile",
+	};
 
 	assert_true(fd >= 0);
 	assert_int_equal(ftruncate(fd, DISK_SIZE), 0);
