@@ -894,6 +894,19 @@ static void test_configuration_space_is_the_mac(void **state)
 		assert_int_equal(r->ops->read(r, VIRTIO_MMIO_CONFIG + i, 1), 0);
 }
 
+static void test_mac_is_the_names_own_and_leaves_room_for_others(void **state UNUSED)
+{
+	struct virtio_net_config a = virtio_net_config_of("a"), b = virtio_net_config_of("b");
+	struct virtio_net_config again = virtio_net_config_of("a");
+
+	assert_memory_equal(a.mac, again.mac, sizeof(a.mac));
+	assert_memory_not_equal(a.mac, b.mac, sizeof(a.mac));
+	assert_int_equal(a.mac[0] & 3, 2);
+	assert_int_equal(b.mac[0] & 3, 2);
+	assert_int_equal(a.mac[5] % 16, 0);
+	assert_int_equal(b.mac[5] % 16, 0);
+}
+
 static void test_offers_what_it_does_and_nothing_else(void **state)
 {
 	struct machine *m = *state;
@@ -961,6 +974,7 @@ static int run_group(const char *name)
 		NET_TEST(test_drain_delivers_what_was_queued),
 		NET_TEST(test_broken_chains_need_a_reset_and_recover),
 		NET_TEST(test_configuration_space_is_the_mac),
+		cmocka_unit_test(test_mac_is_the_names_own_and_leaves_room_for_others),
 		NET_TEST(test_offers_what_it_does_and_nothing_else),
 		NET_TEST(test_features_that_need_others_are_refused_alone),
 	};
