@@ -40,7 +40,7 @@ enum {
 	BOOT_TIMEOUT_PER_CPU_S = 2,
 	/* Page structs, slabs, percpu: measured with stock kernels; plus 1 MiB per CPU. */
 	KERNEL_OVERHEAD_MIB = 48,
-	MODULES_MAX = 6,
+	MODULES_MAX = 8,
 	RECORDS_MAX = 10,
 };
 #define SINK_FILE_LIMIT (64 * MIB)
@@ -55,7 +55,7 @@ struct run {
 	struct kernel_image kernel;
 	struct initramfs initramfs;
 	struct buf cmdline;
-	struct virtio_blk_config disk; /* fd -1: none */
+	struct disk disk;
 	int relay_fd;
 	char *relay_path;
 	char *keep_dir;
@@ -133,8 +133,10 @@ static void list_modules(const struct run_options *o, const char *ret[MODULES_MA
 
 	ret[n++] = "virtio_mmio";
 	ret[n++] = "virtio_console";
-	if (o->disk)
+	if (o->has_disk)
 		ret[n++] = "virtio_blk";
+	if (o->has_disk && disk_fs_name(o->disk.fs))
+		ret[n++] = disk_fs_name(o->disk.fs);
 	if (o->net)
 		ret[n++] = "virtio_net";
 	if (run_options_has_net_pair(o))
@@ -252,7 +254,18 @@ static int open_disk(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
 
-	return o->disk ? disk_open(o->disk, o->disk_read_only, &run->disk, err) : 0;
+	if (!o->has_disk)
+		return 0;
+	if (disk_open(&o->disk, run->cache_dir, &run->disk, err) < 0)
+		return err->code;
+	if (!o->disk.snapshot || run->disk.method != SCRATCH_COPIED)
+		return 0;
+	/* It took time and room, which a reflink does not. */
+	CLEANUP(freep) char *how = disk_describe(&run->disk);
+	CLEANUP(freep)
+	char *note = xasprintf("--disk: '%s' was not reflinked: %s", o->disk.path, how);
+	run_result_add_note(&run->result, note, strlen(note));
+	return 0;
 }
 
 static int open_sinks(struct run *run, struct error *err)
@@ -368,7 +381,7 @@ static int start_and_supervise(struct run *run, struct error *err)
 			.memory_mib = o->memory_mib,
 			.cpu_mask = &o->cpu_mask,
 			.pit = o->pit,
-			.disk = o->disk ? &run->disk : NULL,
+			.disk = o->has_disk ? &run->disk.config : NULL,
 			.net = o->net ? &net : NULL },
 		.backend = run->backend,
 		.relay_fd = run->relay_fd,
@@ -410,6 +423,7 @@ static int finish(struct run *run, struct error *err)
 	struct report report = {
 		.options = &run->options,
 		.result = res,
+		.disk = run->options.has_disk ? &run->disk : NULL,
 		.kernel = run->entry.image,
 		.release = run->kernel.release,
 		.start_ns = run->ctx->start_ns,
@@ -456,7 +470,7 @@ static void run_fini(struct run *run)
 		(void)unlink(run->relay_path); /* ours: bind made it */
 	freep(&run->relay_path);
 	fd_closep(&run->relay_fd);
-	fd_closep(&run->disk.fd);
+	disk_fini(&run->disk);
 	freep(&run->keep_dir);
 	buf_fini(&run->cmdline);
 	initramfs_fini(&run->initramfs);
@@ -472,7 +486,7 @@ static int run_or_shell(const struct command_context *ctx, int argc, char **argv
 			   .kernel = KERNEL_IMAGE_INIT,
 			   .initramfs = INITRAMFS_INIT,
 			   .relay_fd = -1,
-			   .disk.fd = -1 };
+			   .disk = DISK_INIT };
 	struct error err;
 	int status;
 

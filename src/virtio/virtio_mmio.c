@@ -380,7 +380,7 @@ int virtio_mmio_new(const struct virtio_mmio_config *config, struct virtio_dev *
 	t->dev = dev;
 	t->doorbell = config->doorbell;
 	t->doorbell_fd = TAKE_FD(doorbell_fd);
-	virtio_dev_bind(dev, config->mem, config->irq_fd, t->doorbell_fd);
+	virtio_dev_bind(dev, config->mem, config->irq_fd, config->irq_sink, t->doorbell_fd);
 	*ret = t;
 	return 0;
 }

@@ -15,6 +15,7 @@
 #include "virtio/virtio_console.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_net.h"
+#include "vmm/vm_memory.h"
 
 struct kernel_image;
 struct vm;
@@ -37,7 +38,10 @@ struct vm_config {
 	const char *cmdline;
 	struct topology topology;
 	uint64_t memory_mib;
-	const struct cpu_mask *cpu_mask; /* NULL: none */
+	enum vm_hugepages hugepages;
+	bool share_memory;                      /* RAM in a memfd */
+	const struct vm_host_nodes *host_nodes; /* whose RAM, per guest node; NULL: any */
+	const struct cpu_mask *cpu_mask;        /* NULL: none */
 	bool pit;
 	struct virtio_console_config console;
 	const struct virtio_blk_config *disk; /* NULL: none */
@@ -78,6 +82,8 @@ void vm_stop_disk(struct vm *vm, void (*done)(void *ctx), void *ctx);
  */
 struct vm *vm_free(struct vm *vm);
 
+/* Huge pages were to be tried, and the host has not enough. */
+bool vm_lacks_hugepages(const struct vm *vm);
 struct virtio_console *vm_console(struct vm *vm);
 /* When the first vCPU entered KVM_RUN, CLOCK_MONOTONIC; 0: not yet. */
 uint64_t vm_first_run_ns(const struct vm *vm);

@@ -35,7 +35,8 @@ struct vm_devices {
 	struct vm_devices_config config;
 	struct io_bus mmio;
 	struct io_bus ports;
-	int irq_fds[VM_N_LINES]; /* -1: no such device */
+	struct arch_irqchip *irqchip; /* NULL: all of it is in the kernel */
+	int irq_fds[VM_N_LINES];      /* -1: no such device, or its line leads to irqchip */
 
 	struct uart16550 *com1;
 	struct uart16550 *com2;

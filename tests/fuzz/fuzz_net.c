@@ -45,7 +45,8 @@ struct frame {
 };
 
 struct run {
-	struct fuzz_vm vm;
+	struct rig rig;
+	struct fake_driver driver;
 	struct virtio_net *net;
 	bool is_tame;                /* no raw write touched the rings since the last restart */
 	struct frame sent[256];      /* since then, in order */
@@ -75,9 +76,9 @@ static void restart(struct run *r, uint8_t features)
 		    1u << VIRTIO_NET_F_HOST_TSO6 | 1u << VIRTIO_NET_F_GUEST_TSO6 |
 		    1u << VIRTIO_NET_F_MRG_RXBUF,
 	};
-	struct fake_driver *d = &r->vm.driver;
+	struct fake_driver *d = &r->driver;
 
-	fuzz_vm_write(&r->vm, VIRTIO_MMIO_STATUS, 4, 0);
+	rig_reset(&r->rig);
 	d->arena = FUZZ_ARENA;
 	d->queues[RX] = d->queues[TX] = (struct fake_queue){ 0 };
 	fake_driver_start(
@@ -91,14 +92,14 @@ static void restart(struct run *r, uint8_t features)
 
 static void write_byte(struct run *r, uint64_t at, uint8_t byte)
 {
-	FUZZ_CHECK(guest_mem_write(&r->vm.mem, GPA(at), &byte, 1) == 0);
+	FUZZ_CHECK(guest_mem_write(&r->rig.mem, GPA(at), &byte, 1) == 0);
 }
 
 static uint8_t read_byte(struct run *r, uint64_t at)
 {
 	uint8_t byte;
 
-	FUZZ_CHECK(guest_mem_read(&r->vm.mem, GPA(at), &byte, 1) == 0);
+	FUZZ_CHECK(guest_mem_read(&r->rig.mem, GPA(at), &byte, 1) == 0);
 	return byte;
 }
 
@@ -127,7 +128,7 @@ static void any_header(struct virtio_net_hdr_v1 *h, struct fuzz_input *in)
 /* A frame whose bytes its place and seed tell, in one or two descriptors. */
 static void add_frame(struct run *r, struct fuzz_input *in)
 {
-	struct fake_queue *q = &r->vm.driver.queues[TX];
+	struct fake_queue *q = &r->driver.queues[TX];
 	struct virtio_net_hdr_v1 header = { 0 };
 	uint8_t bytes[HEADER];
 
@@ -143,12 +144,12 @@ static void add_frame(struct run *r, struct fuzz_input *in)
 	uint32_t cut = fuzz_u16(in) % (HEADER + f->len);
 	struct fake_seg segs[] = { { GPA(at), cut, false },
 				   { GPA(at + cut), HEADER + f->len - cut, false } };
-	FUZZ_CHECK(fake_driver_add(&r->vm.driver, TX, segs + !cut, cut ? 2 : 1) >= 0);
+	FUZZ_CHECK(fake_driver_add(&r->driver, TX, segs + !cut, cut ? 2 : 1) >= 0);
 }
 
 static void add_buffer(struct run *r, struct fuzz_input *in)
 {
-	struct fake_queue *q = &r->vm.driver.queues[RX];
+	struct fake_queue *q = &r->driver.queues[RX];
 	uint8_t how = fuzz_u8(in);
 	uint32_t len = how & 1 ? RX_SLOT : HEADER + fuzz_u16(in) % (RX_SLOT - HEADER);
 
@@ -158,7 +159,7 @@ static void add_buffer(struct run *r, struct fuzz_input *in)
 		return;
 	uint16_t slot = q->free[q->n_free - 1];
 	struct fake_seg seg = { GPA(RX_AREA + slot * (uint64_t)RX_SLOT), len, true };
-	FUZZ_CHECK(fake_driver_add(&r->vm.driver, RX, &seg, 1) == slot);
+	FUZZ_CHECK(fake_driver_add(&r->driver, RX, &seg, 1) == slot);
 	r->buffer_len[slot] = len;
 }
 
@@ -188,12 +189,12 @@ static void collect_received(struct run *r)
 	uint32_t total, len;
 	uint16_t head;
 
-	while (fake_driver_get_used(&r->vm.driver, RX, &head, &len)) {
+	while (fake_driver_get_used(&r->driver, RX, &head, &len)) {
 		header.num_buffers = 1;
 		total = 0;
 		for (uint16_t i = 0; i < header.num_buffers; i++) {
 			/* One flush publishes all buffers of a frame. */
-			FUZZ_CHECK(i == 0 || fake_driver_get_used(&r->vm.driver, RX, &head, &len));
+			FUZZ_CHECK(i == 0 || fake_driver_get_used(&r->driver, RX, &head, &len));
 			FUZZ_CHECK(len <= r->buffer_len[head]);
 			for (uint32_t at = 0; at < len; at++)
 				bytes[total++] =
@@ -215,7 +216,7 @@ static void collect(struct run *r)
 	if (!r->is_tame) /* the rings may say anything: it wrote over them itself */
 		return;
 	collect_received(r);
-	for (; fake_driver_get_used(&r->vm.driver, TX, &head, &len); r->n_given_back++)
+	for (; fake_driver_get_used(&r->driver, TX, &head, &len); r->n_given_back++)
 		FUZZ_CHECK(len == 0);
 	/* The last of a turn are published when it ends. */
 	FUZZ_CHECK(r->n_given_back <= counted(r) - r->counted_before);
@@ -235,14 +236,14 @@ static void step(struct run *r, struct fuzz_input *in)
 		break;
 	case OP_DESC:
 		r->is_tame = false;
-		fuzz_raw_desc(&r->vm.driver, fuzz_u8(in) & 1, in);
-		fake_driver_raw_avail(&r->vm.driver, fuzz_u8(in) & 1, fuzz_u8(in) % QUEUE_SIZE);
+		fuzz_raw_desc(&r->driver, fuzz_u8(in) & 1, in);
+		fake_driver_raw_avail(&r->driver, fuzz_u8(in) & 1, fuzz_u8(in) % QUEUE_SIZE);
 		break;
 	case OP_KICK:
-		fake_driver_write(&r->vm.driver, VIRTIO_MMIO_QUEUE_NOTIFY, fuzz_u8(in) & 1);
+		fake_driver_write(&r->driver, VIRTIO_MMIO_QUEUE_NOTIFY, fuzz_u8(in) & 1);
 		break;
 	case OP_TURN:
-		reactor_turn(r->vm.reactor, 0);
+		reactor_turn(r->rig.reactor, 0);
 		break;
 	case OP_COLLECT:
 		collect(r);
@@ -252,10 +253,10 @@ static void step(struct run *r, struct fuzz_input *in)
 		break;
 	case OP_POKE:
 		r->is_tame = false;
-		fuzz_vm_poke(&r->vm, in);
+		fuzz_poke(&r->rig.mem, in);
 		break;
 	case OP_DRAIN:
-		virtio_mmio_drain(r->vm.mmio);
+		virtio_mmio_drain(r->rig.mmio);
 		break;
 	case N_OPS:
 		break;
@@ -269,14 +270,14 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct run r;
 
 	r = (struct run){ 0 };
-	fuzz_vm_open(&r.vm);
-	r.net = virtio_net_new(&config, r.vm.reactor);
-	fuzz_vm_attach(&r.vm, virtio_net_dev(r.net));
+	fuzz_rig_open(&r.rig);
+	r.net = virtio_net_new(&config, r.rig.reactor);
+	fuzz_rig_attach(&r.rig, virtio_net_dev(r.net), &r.driver);
 	restart(&r, fuzz_u8(&in));
 	for (int i = 0; i < OPS_MAX && in.n > 0; i++)
 		step(&r, &in);
-	fuzz_vm_stop(&r.vm);
+	rig_detach(&r.rig);
 	r.net = virtio_net_free(r.net);
-	fuzz_vm_close(&r.vm);
+	rig_close(&r.rig);
 	return 0;
 }

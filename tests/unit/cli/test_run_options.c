@@ -58,7 +58,7 @@ static void test_defaults(void **state UNUSED)
 	assert_null(o.command[1]);
 	assert_false(o.timeline || o.keep || o.force || o.kaslr || o.pit || o.interactive);
 	assert_false(o.forward_stdin || o.help);
-	assert_null(o.disk);
+	assert_false(o.has_disk);
 	assert_null(o.net);
 	done(&l, &o);
 	assert_int_equal(parse(&l, "shell", &o, &err), 0);
@@ -96,8 +96,8 @@ static void test_every_option_is_taken(void **state UNUSED)
 	assert_string_equal(o.relay_host, "/h");
 	assert_string_equal(o.dmesg, "D");
 	assert_string_equal(o.json, "J");
-	assert_string_equal(o.disk, "/i");
-	assert_true(o.disk_read_only);
+	assert_true(o.has_disk && o.disk.read_only);
+	assert_string_equal(o.disk.path, "/i");
 	assert_true(run_options_has_net_pair(&o));
 	done(&l, &o);
 	assert_int_equal(parse(&l,
@@ -106,8 +106,8 @@ static void test_every_option_is_taken(void **state UNUSED)
 			       &o, &err),
 			 0);
 	assert_string_equal(o.initrd, "I");
-	assert_string_equal(o.disk, "J");
-	assert_false(o.disk_read_only);
+	assert_string_equal(o.disk.path, "J");
+	assert_false(o.disk.read_only);
 	assert_string_equal(o.net, "plain");
 	assert_false(run_options_has_net_pair(&o));
 	assert_true(o.cpu_mask.n > 0);
