@@ -17,7 +17,14 @@
 #include "base/num.h"
 #include "virtio/virtio_blk.h"
 
-enum { OPS_MAX = 128, QUEUE_SIZE = 16, SECTORS = 64, HEADER = 16, NO_STATUS = 0xee, FEATURE_FLUSH = 9 };
+enum {
+	OPS_MAX = 128,
+	QUEUE_SIZE = 16,
+	SECTORS = 64,
+	HEADER = 16,
+	NO_STATUS = 0xee,
+	FEATURE_FLUSH = 9
+};
 enum { HEADERS = 0x3000, DATA = 0x4000, STATUSES = 0x2000 };
 #define DISK ((uint64_t)SECTORS * VIRTIO_BLK_SECTOR)
 

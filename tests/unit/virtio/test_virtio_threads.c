@@ -206,12 +206,61 @@ static void test_vcpus_with_doorbell_on_epoll_lose_nothing(void **state)
 	vcpus_against_reactor(REACTOR_EPOLL, true);
 }
 
+/* 2.5.1: what a driver reads between two equal generations belongs together. */
+struct size_reader {
+	struct io_region *region;
+	_Atomic unsigned
+	    n_changes; /* seen: that many times the other thread was between two reads */
+	_Atomic bool is_over;
+};
+
+static void *read_sizes(void *arg)
+{
+	struct size_reader *s = arg;
+	struct io_region *r = s->region;
+	uint64_t last = 0;
+
+	while (!atomic_load(&s->is_over)) {
+		uint64_t before = r->ops->read(r, VIRTIO_MMIO_CONFIG_GENERATION, 4);
+		uint64_t cols = r->ops->read(r, VIRTIO_MMIO_CONFIG, 2);
+		uint64_t rows = r->ops->read(r, VIRTIO_MMIO_CONFIG + 2, 2);
+
+		if (r->ops->read(r, VIRTIO_MMIO_CONFIG_GENERATION, 4) != before)
+			continue;
+		ASSERT(cols == 3 * rows);
+		atomic_fetch_add(&s->n_changes, rows != last);
+		last = rows;
+	}
+	return NULL;
+}
+
+static void test_config_read_between_equal_generations_is_whole(void **state)
+{
+	static struct machine m;
+	pthread_t thread;
+
+	machine_init(&m, REACTOR_AUTO, false);
+	virtio_console_resize(m.console, 1, 3);
+	struct size_reader reader = { .region = rig_region(&m.rig) };
+	assert_int_equal(pthread_create(&thread, NULL, read_sizes, &reader), 0);
+	uint64_t end_ns = clock_now_ns() + 60 * NS_PER_S;
+	for (unsigned i = 0; atomic_load(&reader.n_changes) < 300; i++) {
+		virtio_console_resize(m.console, (uint16_t)(1 + i % 1000),
+				      (uint16_t)(3 * (1 + i % 1000)));
+		assert_true(clock_now_ns() < end_ns);
+	}
+	atomic_store(&reader.is_over, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	machine_fini(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vcpus_with_register_kicks_lose_nothing),
 		cmocka_unit_test(test_vcpus_with_doorbell_lose_nothing),
 		cmocka_unit_test(test_vcpus_with_doorbell_on_epoll_lose_nothing),
+		cmocka_unit_test(test_config_read_between_equal_generations_is_whole),
 	};
 
 	return cmocka_run_group_tests_name("virtio/threads", tests, NULL, NULL);
