@@ -7,6 +7,7 @@
  *	env=PATH=/bin        environment, in order
  *	cwd=/                working folder
  *	module=/lib/m/a.ko   modules, in load order (uncompressed)
+ *	net=pair             the layout of the network: plain or pair (GUEST_NET_*, below)
  *	relay=/run/x.sock    join port 2 to this unix stream socket
  *	tty=1                run the command on /dev/hvc0 as its controlling terminal (ktstr shell)
  *	stdin=1              FRAME_STDIN frames feed the command's standard input (else /dev/null)
@@ -19,6 +20,21 @@
 #define GUEST_CONFIG_PATH "/ktstr/config"
 #define GUEST_INIT_PATH   "/init"
 #define GUEST_MODULE_DIR  "/ktstr/modules"
+
+/*
+ * The virtio NIC is GUEST_NET_NIC. In both layouts PID 1 raises it, without an address. "pair" adds
+ * two network namespaces, GUEST_NETNS_DIR/a and /b, in each a macvlan of the NIC in vepa mode, also
+ * named GUEST_NET_NIC, with these addresses (/24, /64) and the NIC's MAC address plus 1 and plus 2
+ * in its last byte.
+ */
+#define GUEST_NET_PLAIN "plain"
+#define GUEST_NET_PAIR  "pair"
+#define GUEST_NET_NIC   "eth0"
+#define GUEST_NETNS_DIR "/run/netns"
+#define GUEST_NET_A_IP4 "10.0.0.1"
+#define GUEST_NET_A_IP6 "fd6b:7473:7472::1"
+#define GUEST_NET_B_IP4 "10.0.0.2"
+#define GUEST_NET_B_IP6 "fd6b:7473:7472::2"
 
 #define GUEST_PORT_FRAMES "ktstr.frames" /* port 1 */
 #define GUEST_PORT_RELAY  "ktstr.relay"  /* port 2 */
@@ -39,5 +55,8 @@
  * an otherwise empty payload. PID 1 frames them.
  */
 #define GUEST_ENV_CHANNEL "KTSTR_CHANNEL_FD"
-/* The machine's "nodes,llcs,cores_per_llc,threads_per_core", set by the host (an env= record). */
+/*
+ * The machine's "nodes,llcs,cores_per_llc,threads_per_core", set by the host (an env= record). Only
+ * these numbers: nodes and LLCs are totals, however they were declared.
+ */
 #define GUEST_ENV_TOPOLOGY "KTSTR_TOPOLOGY"

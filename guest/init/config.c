@@ -11,6 +11,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "abi/guest_config.h"
+
 enum {
 	CONFIG_SIZE_MAX = 4 * 1024 * 1024, /* arguments and environment: the kernel takes no more */
 };
@@ -66,6 +68,7 @@ static int parse_record(char *record, struct config *c, struct fault *f)
 		{ "exec", &c->exec, NULL },        { "cwd", &c->cwd, NULL },
 		{ "relay", &c->relay, NULL },      { "tty", NULL, &c->tty },
 		{ "stdin", NULL, &c->feed_stdin }, { "kmsg", NULL, &c->kmsg },
+		{ "net", &c->net, NULL },
 	};
 	for (size_t i = 0; i < ARRAY_SIZE(keys); i++) {
 		char *value = value_of(record, keys[i].key);
@@ -85,6 +88,9 @@ static int check(const struct config *c, struct fault *f)
 		return fault_set(f, -EINVAL, "configuration: no exec= record");
 	if (c->exec[0] != '/')
 		return fault_set(f, -EINVAL, "configuration: exec=%.64s is not absolute", c->exec);
+	if (c->net != NULL && strcmp(c->net, GUEST_NET_PLAIN) != 0 &&
+	    strcmp(c->net, GUEST_NET_PAIR) != 0)
+		return fault_set(f, -EINVAL, "configuration: net=%.64s is no layout", c->net);
 	return 0;
 }
 

@@ -11,6 +11,7 @@ struct config {
 	char **modules; /* owned array, NULL-terminated */
 	char *cwd;      /* NULL: not given, "/" */
 	char *relay;    /* NULL: none */
+	char *net;      /* a layout, NULL: none */
 	bool tty;
 	bool feed_stdin;
 	bool kmsg;

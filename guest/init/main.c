@@ -7,6 +7,7 @@
  *	config.c	the host's orders
  *	mounts.c	file systems, host name, loopback
  *	modules.c	kernel modules
+ *	net.c		the network of --net, by netlink.c
  *	ports.c		the virtio-console ports by name
  *	command.c	starting the command
  *	supervise.c	the poll loop while it runs, and its end
@@ -34,6 +35,7 @@
 #include "fault.h"
 #include "modules.h"
 #include "mounts.h"
+#include "net.h"
 #include "own_crash.h"
 #include "ports.h"
 #include "supervise.h"
@@ -45,7 +47,7 @@ struct phase_times {
 	uint64_t ports_ns;
 };
 
-/* Everything up to the loaded modules. */
+/* Everything up to the loaded modules and what they are for. */
 static int prepare(struct config *config, struct phase_times *times, struct fault *f)
 {
 	int res = mounts_make(f);
@@ -59,6 +61,8 @@ static int prepare(struct config *config, struct phase_times *times, struct faul
 		return res;
 	res = modules_load(config->modules, f);
 	times->modules_ns = clock_boot_ns();
+	if (res == 0 && config->net != NULL)
+		res = net_make(config->net, GUEST_NETNS_DIR, f);
 	return res;
 }
 

@@ -55,7 +55,7 @@ static bool find_topology(const struct ktstr_test *test, struct ktstr_topology *
 		fprintf(stderr, "ktstr: %s='%s' is no topology\n", GUEST_ENV_TOPOLOGY, text);
 		return false;
 	}
-	if (!text && test->topology) /* good, or ktstr_main had refused it */
+	if (!text && test->topology) /* of another form: nobody here knows its numbers */
 		(void)ktstr_declaration_parse_topology(test->topology, ret);
 	return true;
 }

@@ -5,8 +5,11 @@
  */
 #pragma once
 
+#include "base/memory_layout.h"
 #include "base/topology.h"
 #include "bus/guest_mem.h"
+#include "bus/io_bus.h"
+#include "bus/irq_line.h"
 
 struct kvm_run;
 
@@ -22,6 +25,9 @@ struct arch_machine {
 };
 extern const struct arch_machine arch_machine;
 
+/* Where this machine has RAM, up to the architecture's limit; a host's KVM may end earlier. */
+extern const struct memory_space arch_memory_space;
+
 /* RAM ranges for @bytes of memory (a multiple of 2 MiB): ascending, outside every hole. Returns how
  * many. */
 enum { ARCH_MAX_RAM_RANGES = 2 };
@@ -35,12 +41,43 @@ size_t arch_ram_ranges(uint64_t bytes, struct arch_ram_range ranges[ARCH_MAX_RAM
  * is /dev/kvm. */
 MUST_CHECK int arch_check_capabilities(int kvm_fd, struct error *err);
 
-/* TSS, identity map, irqchip (and PIT only if @pit); after the memory slots, before vCPUs. */
+/* What a host can hold; 0: unknown, and so no limit. */
+struct arch_limits {
+	int max_cpus;
+	int end_of_ids;        /* vCPU ids are below */
+	unsigned address_bits; /* guest-physical */
+	bool five_levels;      /* of page tables */
+	bool split_irqchip;    /* APIC ids above 254 */
+};
+/* @kvm_fd is /dev/kvm; -1: what the processor alone tells, without a KVM call. */
+void arch_limits_read(int kvm_fd, struct arch_limits *ret);
+/* Whether CPUs and memory up to @ram_end fit. Errors are class skip, with both numbers. */
+MUST_CHECK int arch_limits_check(const struct arch_limits *limits, const struct topology *t,
+				 uint64_t ram_end, struct error *err);
+
+/*
+ * TSS, identity map, irqchip (and PIT only if @pit: class usage where the machine can have none);
+ * after the memory slots, before vCPUs.
+ */
 struct arch_vm_config {
 	const struct topology *topology;
 	bool pit;
 };
 MUST_CHECK int arch_vm_init(int vm_fd, const struct arch_vm_config *config, struct error *err);
+
+/*
+ * The part of the interrupt controller that runs in this process; NULL where the kernel has all of
+ * it, and lines are eventfds bound to their GSIs by irqfd.
+ */
+struct arch_irqchip;
+struct arch_irqchip *arch_irqchip_new(int vm_fd, const struct topology *t);
+/* NULL is fine; returns NULL. */
+struct arch_irqchip *arch_irqchip_free(struct arch_irqchip *c);
+struct io_region *arch_irqchip_region(struct arch_irqchip *c);
+/* Where the line of @gsi leads. */
+struct irq_sink arch_irqchip_sink(struct arch_irqchip *c, uint32_t gsi);
+/* vCPU threads: KVM_EXIT_IOAPIC_EOI. */
+void arch_irqchip_eoi(struct arch_irqchip *c, uint8_t vector);
 
 /* The id argument of KVM_CREATE_VCPU for CPU @cpu (x86: its APIC id). */
 uint64_t arch_vcpu_id(const struct topology *t, uint32_t cpu);
@@ -57,7 +94,12 @@ MUST_CHECK int arch_cpu_mask_parse(const char *text, struct cpu_mask *ret, struc
 
 /* CPUID table of a VM, read once from KVM and adapted per vCPU. Opaque, heap. */
 struct arch_cpuid;
-MUST_CHECK int arch_cpuid_new(int kvm_fd, const struct topology *t, const struct cpu_mask *mask,
+struct arch_cpuid_config {
+	const struct topology *topology;
+	const struct cpu_mask *mask; /* NULL: none */
+	bool realtime;               /* tell the guest that its CPUs are never preempted */
+};
+MUST_CHECK int arch_cpuid_new(int kvm_fd, const struct arch_cpuid_config *config,
 			      struct arch_cpuid **ret, struct error *err);
 struct arch_cpuid *arch_cpuid_free(struct arch_cpuid *c);
 MUST_CHECK int arch_vcpu_set_cpuid(int vcpu_fd, const struct arch_cpuid *c, uint32_t cpu,
@@ -79,6 +121,8 @@ struct arch_boot {
 	const char *cmdline; /* whole; -E2BIG when it does not fit */
 	const struct topology *topology;
 	uint64_t ram_bytes;
+	/* of ram_bytes; may be NULL where the guest is told nothing of its nodes */
+	const struct memory_layout *memory;
 	bool console, blk, net; /* virtio devices that exist, for ACPI */
 };
 /*

@@ -18,9 +18,10 @@ enum { ERROR_TEXT_MAX = 1024 };
  * fault; a library sets another class where it alone can know.
  */
 enum error_class {
-	ERROR_INFRA, /* KVM, memory, a bug: the run says nothing about the test */
-	ERROR_USAGE, /* what the user asked for cannot be: wrong file, wrong number */
-	ERROR_SKIP,  /* this host cannot, another could */
+	ERROR_INFRA,           /* KVM, memory, a bug: the run says nothing about the test */
+	ERROR_USAGE,           /* what the user asked for cannot be: wrong file, wrong number */
+	ERROR_SKIP,            /* this host cannot, another could */
+	ERROR_UNREPRESENTABLE, /* a topology that no host could give: an error like USAGE, never a skip */
 };
 
 struct error {

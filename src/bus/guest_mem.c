@@ -156,6 +156,15 @@ int guest_slice_write(struct guest_slice s, size_t off, const void *buf, size_t 
 	return 0;
 }
 
+int guest_slice_copy(struct guest_slice to, struct guest_slice from, size_t n)
+{
+	if (n > to.len || n > from.len)
+		return -EFAULT;
+	if (n > 0)
+		memmove(host_ptr(to, 0), host_ptr(from, 0), n);
+	return 0;
+}
+
 int guest_slice_fill(struct guest_slice s, size_t off, uint8_t value, size_t n)
 {
 	if (!is_inside(s.len, off, n))

@@ -80,6 +80,8 @@ MUST_CHECK int guest_slice_sub(struct guest_slice s, size_t off, size_t len,
 /* Whole copies; the range must lie inside the slice: -EFAULT, nothing copied, otherwise. */
 MUST_CHECK int guest_slice_read(struct guest_slice s, size_t off, void *buf, size_t n);
 MUST_CHECK int guest_slice_write(struct guest_slice s, size_t off, const void *buf, size_t n);
+/* From guest memory to guest memory: nothing in between, so there is nothing to judge. May overlap. */
+MUST_CHECK int guest_slice_copy(struct guest_slice to, struct guest_slice from, size_t n);
 MUST_CHECK int guest_slice_fill(struct guest_slice s, size_t off, uint8_t value, size_t n);
 
 /*

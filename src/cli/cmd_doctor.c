@@ -14,11 +14,14 @@
 
 #include <linux/magic.h>
 
+#include "arch/arch.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "image/kernel_cache.h"
 #include "reactor/reactor.h"
+#include "vmm/kvm.h"
 #include "vmm/kvm_probe.h"
 
 enum { MAX_CHECKS = 40, TEXT_MAX = 640 };
@@ -93,6 +96,24 @@ static void add_speed(struct doctor *d, const struct kvm_probe *p)
 	    p->ioeventfd_us);
 }
 
+static void add_limits(struct doctor *d)
+{
+	struct arch_limits l;
+	struct error err;
+	CLEANUP(fd_closep) int fd = kvm_open(&err);
+
+	if (fd < 0)
+		return; /* the probe has just opened it: somebody takes it away */
+	arch_limits_read(fd, &l);
+	add(d, "kvm_limits", LEVEL_INFO,
+	    json_pack("{s:i, s:i, s:i, s:b, s:b}", "cpus", l.max_cpus, "highest_id",
+		      l.end_of_ids - 1, "address_bits", (int)l.address_bits, "five_levels",
+		      l.five_levels, "split_irqchip", l.split_irqchip),
+	    "a VM has at most %d CPUs, APIC ids up to %d, addresses of %u bits%s", l.max_cpus,
+	    l.split_irqchip ? l.end_of_ids - 1 : 254, l.address_bits,
+	    l.split_irqchip ? "" : " (no split irqchip)");
+}
+
 static void check_kvm(struct doctor *d)
 {
 	struct kvm_probe p;
@@ -104,6 +125,7 @@ static void check_kvm(struct doctor *d)
 	}
 	add(d, "kvm", LEVEL_OK, json_true(),
 	    "/dev/kvm opens, and has every capability that the machine needs");
+	add_limits(d);
 	add_speed(d, &p);
 	add_instructions(d, &p);
 	add(d, "kvm_syscall", p.syscall_ok ? LEVEL_OK : LEVEL_BAD, json_boolean(p.syscall_ok),

@@ -53,7 +53,7 @@ struct run {
 	struct kernel_image kernel;
 	struct initramfs initramfs;
 	struct buf cmdline;
-	struct virtio_blk_config disk; /* fd -1: none */
+	struct disk disk;
 	int relay_fd;
 	char *relay_path;
 	char *keep_dir;
@@ -127,15 +127,18 @@ static bool needs_modules(const struct run *run, const char *const *modules)
 static int build_initramfs(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
+	/* A NULL ends the list: a new disk's file system has no name without a disk. */
 	const char *const modules[] = { "virtio_mmio", "virtio_console",
-					o->disk ? "virtio_blk" : NULL, NULL };
+					o->has_disk ? "virtio_blk" : NULL, disk_fs_name(o->disk.fs),
+					NULL };
 	CLEANUP(freep) char *init_path = NULL;
 	CLEANUP(freep) char *relay = o->relay_guest ? xasprintf("relay=%s", o->relay_guest) : NULL;
 	CLEANUP(freep)
 	char *term = xasprintf("env=TERM=%s", getenv("TERM") ? getenv("TERM") : "dumb");
-	char text[TOPOLOGY_TEXT_MAX];
-	topology_format(&o->topology, text);
-	CLEANUP(freep) char *topology = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%s", text);
+	const struct topology *t = &o->topology;
+	CLEANUP(freep)
+	char *topology = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%u,%u,%u,%u", t->n_nodes, t->n_llcs,
+				   t->cores_per_llc, t->threads_per_core);
 	const char *config[9];
 	size_t n = 0;
 
@@ -220,7 +223,18 @@ static int open_disk(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
 
-	return o->disk ? disk_open(o->disk, o->disk_read_only, &run->disk, err) : 0;
+	if (!o->has_disk)
+		return 0;
+	if (disk_open(&o->disk, run->cache_dir, &run->disk, err) < 0)
+		return err->code;
+	if (!o->disk.snapshot || run->disk.method != SCRATCH_COPIED)
+		return 0;
+	/* It took time and room, which a reflink does not. */
+	CLEANUP(freep) char *how = disk_describe(&run->disk);
+	CLEANUP(freep)
+	char *note = xasprintf("--disk: '%s' was not reflinked: %s", o->disk.path, how);
+	run_result_add_note(&run->result, note, strlen(note));
+	return 0;
 }
 
 static int open_sinks(struct run *run, struct error *err)
@@ -335,7 +349,7 @@ static int start_and_supervise(struct run *run, struct error *err)
 			.memory_mib = o->memory_mib,
 			.cpu_mask = &o->cpu_mask,
 			.pit = o->pit,
-			.disk = o->disk ? &run->disk : NULL },
+			.disk = o->has_disk ? &run->disk.config : NULL },
 		.backend = run->backend,
 		.relay_fd = run->relay_fd,
 		.timeout_ns = o->timeout_s * NS_PER_S,
@@ -376,6 +390,7 @@ static int finish(struct run *run, struct error *err)
 	struct report report = {
 		.options = &run->options,
 		.result = res,
+		.disk = run->options.has_disk ? &run->disk : NULL,
 		.kernel = run->entry.image,
 		.release = run->kernel.release,
 		.start_ns = run->ctx->start_ns,
@@ -422,7 +437,7 @@ static void run_fini(struct run *run)
 		(void)unlink(run->relay_path); /* ours: bind made it */
 	freep(&run->relay_path);
 	fd_closep(&run->relay_fd);
-	fd_closep(&run->disk.fd);
+	disk_fini(&run->disk);
 	freep(&run->keep_dir);
 	buf_fini(&run->cmdline);
 	initramfs_fini(&run->initramfs);
@@ -438,7 +453,7 @@ static int run_or_shell(const struct command_context *ctx, int argc, char **argv
 			   .kernel = KERNEL_IMAGE_INIT,
 			   .initramfs = INITRAMFS_INIT,
 			   .relay_fd = -1,
-			   .disk.fd = -1 };
+			   .disk = DISK_INIT };
 	struct error err;
 	int status;
 

@@ -48,6 +48,7 @@ int exit_code_of_error(const struct error *err)
 {
 	switch (err->class) {
 	case ERROR_USAGE:
+	case ERROR_UNREPRESENTABLE:
 		return EXIT_CODE_USAGE;
 	case ERROR_SKIP:
 		return EXIT_CODE_SKIP;

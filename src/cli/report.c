@@ -13,6 +13,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "base/topology_text.h"
 
 enum { LOG_TAIL_LINES = 60 };
 
@@ -147,6 +148,10 @@ void report_timeline(const struct report *r)
 	}
 	double end = ms_since(r->start_ns, r->end_ns);
 	fprintf(stderr, "  %10.2f  %+10.2f  exit, status %d\n", end, end - last, r->exit_code);
+	if (!r->disk)
+		return;
+	CLEANUP(freep) char *disk = disk_describe(r->disk);
+	fprintf(stderr, "ktstr: disk: %s\n", disk);
 }
 
 /* JSON strings must be UTF-8; what a guest prints need not be. */
@@ -210,20 +215,32 @@ static json_t *json_notes(const struct run_result *res)
 	return list;
 }
 
+static json_t *json_disk(const struct report *r)
+{
+	const struct disk_options *o = &r->options->disk;
+	const struct blk_file *f = &r->disk->config.file;
+
+	return json_pack("{s:o*, s:s*, s:s, s:I, s:I, s:s, s:s*}", "file",
+			 o->path ? json_text(o->path, strlen(o->path)) : NULL, "fs",
+			 disk_fs_name(o->fs), "source", disk_source_name(r->disk), "copied_bytes",
+			 (json_int_t)r->disk->copied_bytes, "bytes", (json_int_t)f->capacity, "io",
+			 f->is_direct ? "direct" : "buffered", "why_buffered", f->why_buffered);
+}
+
 static json_t *json_document(const struct report *r)
 {
 	const struct run_result *res = r->result;
 	const struct frame_outcome *o = &res->outcome;
-	char topology[TOPOLOGY_TEXT_MAX];
+	CLEANUP(buf_fini) struct buf topology = { 0 };
 
-	topology_format(&r->options->topology, topology);
+	topology_format(&r->options->topology, &topology);
 	json_t *doc =
 	    json_pack("{s:i, s:s, s:s, s:i, s:o, s:o, s:s, s:I}", "version", 1, "outcome",
 		      res->signal || res->is_left ? "INTERRUPTED" : outcome_name(o->outcome),
 		      "last_phase", frame_phase_name(o->last_phase), "exit_status", r->exit_code,
 		      "kernel", json_text(r->kernel, strlen(r->kernel)), "release",
-		      json_text(r->release, strlen(r->release)), "topology", topology, "memory_mib",
-		      (json_int_t)r->options->memory_mib);
+		      json_text(r->release, strlen(r->release)), "topology", buf_str(&topology),
+		      "memory_mib", (json_int_t)r->options->memory_mib);
 	if (!doc)
 		return NULL;
 	json_object_set_new(doc, "why", json_text((const char *)res->why.data, res->why.len));
@@ -231,6 +248,8 @@ static json_t *json_document(const struct report *r)
 	json_object_set_new(doc, "notes", json_notes(res));
 	json_object_set_new(doc, "timeline", json_timeline(r));
 	json_object_set_new(doc, "total_ms", json_real(ms_since(r->start_ns, r->end_ns)));
+	if (r->disk)
+		json_object_set_new(doc, "disk", json_disk(r));
 	json_object_set_new(doc, "result_bytes", json_integer((json_int_t)res->result_bytes));
 	json_object_set_new(doc, "tests", test_results_json(&res->tests));
 	json_object_set_new(doc, "stats", json_stats(res));

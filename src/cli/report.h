@@ -4,15 +4,17 @@
  */
 #pragma once
 
+#include "cli/disk.h"
 #include "cli/run_options.h"
 #include "cli/runner.h"
 
 struct report {
 	const struct run_options *options;
 	const struct run_result *result;
-	const char *kernel;  /* path */
-	const char *release; /* "" if not known */
-	uint64_t start_ns;   /* of the process */
+	const struct disk *disk; /* NULL: none */
+	const char *kernel;      /* path */
+	const char *release;     /* "" if not known */
+	uint64_t start_ns;       /* of the process */
 	uint64_t end_ns;
 	int exit_code;
 };

@@ -8,6 +8,7 @@
 
 #include "base/buf.h"
 #include "base/num.h"
+#include "base/topology_text.h"
 
 enum {
 	DEFAULT_MEMORY_MIB = 512,
@@ -77,8 +78,10 @@ void run_options_usage(bool interactive)
 	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
 	    "  --append ARGS         more kernel arguments; repeatable\n"
 	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
-	    "  --disk FILE[,ro]      raw image or block device as the guest's /dev/vda; ro: "
-	    "read-only\n"
+	    "  --disk FILE[,OPT]...  raw image or block device as the guest's /dev/vda; ro, "
+	    "snapshot, buffered,\n"
+	    "                        iops=N, bps=N[K|M|G], burst=MS, depth=N\n"
+	    "  --disk new=SIZE[,fs=ext4|btrfs][,OPT]...  an empty disk of this VM only\n"
 	    "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
 	    "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside "
 	    "the kernel\n"
@@ -119,23 +122,13 @@ static int parse_relay(struct run_options *o, const char *arg, struct error *err
 	return 0;
 }
 
-/* What follows the first comma are options: a file's name with a comma in it cannot be given. */
 static int parse_disk(struct run_options *o, const char *arg, struct error *err)
 {
-	const char *comma = strchrnul(arg, ',');
-
-	if (o->disk)
+	if (o->has_disk)
 		return error_set_usage(err, -EINVAL, "--disk: '%s': a VM has one disk at most",
 				       arg);
-	if (comma == arg)
-		return error_set_usage(err, -EINVAL, "--disk: '%s' is not FILE[,ro]", arg);
-	if (*comma && strcmp(comma, ",ro") != 0)
-		return error_set_usage(err, -EINVAL,
-				       "--disk: '%s': unknown option '%s'; it is FILE[,ro]", arg,
-				       comma + 1);
-	o->disk = xasprintf("%.*s", (int)(comma - arg), arg);
-	o->disk_read_only = *comma;
-	return 0;
+	o->has_disk = disk_options_parse(arg, &o->disk, err) == 0;
+	return o->has_disk ? 0 : err->code;
 }
 
 static int parse_one(struct run_options *o, int id, char *arg, struct error *err)
@@ -194,7 +187,9 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_TIMEOUT:
 		return num_parse_u64("--timeout", arg, 0, MAX_TIMEOUT_S, &o->timeout_s, err);
 	case OPT_TOPOLOGY:
-		return topology_parse(arg, &o->topology, err);
+		if (topology_parse(arg, &o->topology, err) < 0)
+			return error_prefix(err, "--topology");
+		return 0;
 	}
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
 }
@@ -209,10 +204,27 @@ static int unknown_option(char **argv, struct error *err)
 			       is_short ? letter : argv[optind - 1], argv[0]);
 }
 
-static int check(struct run_options *o, struct error *err)
+/* The nodes' own memory, if each has some, else --memory; in any case, one that can be laid out. */
+static int check_memory(struct run_options *o, struct error *err)
 {
+	struct memory_layout layout;
+	bool all;
+	uint64_t declared = memory_layout_declared(&o->topology, &all);
+
+	if (!o->memory_mib)
+		o->memory_mib = all ? declared / MIB : DEFAULT_MEMORY_MIB;
 	if (o->memory_mib % 2)
 		o->memory_mib++; /* RAM comes in 2 MiB units */
+	if (memory_layout_make(&o->topology, o->memory_mib * MIB, &arch_memory_space, &layout,
+			       err) < 0)
+		return error_prefix(err, "--memory");
+	return 0;
+}
+
+static int check(struct run_options *o, struct error *err)
+{
+	if (check_memory(o, err) < 0)
+		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(
 		    err, -EINVAL,
@@ -227,8 +239,7 @@ int run_options_parse(int argc, char **argv, bool interactive, struct run_option
 	int id;
 
 	*ret = (struct run_options){
-		.topology = { 1, 1, 1, 1 },
-		.memory_mib = DEFAULT_MEMORY_MIB,
+		.topology = topology_uniform(1, 1, 1, 1),
 		.timeout_s = interactive ? 0 : DEFAULT_TIMEOUT_S,
 		.interactive = interactive,
 	};
@@ -252,5 +263,5 @@ void run_options_fini(struct run_options *o)
 	freep(&o->append);
 	freep(&o->includes);
 	freep(&o->relay_guest);
-	freep(&o->disk);
+	disk_options_fini(&o->disk);
 }

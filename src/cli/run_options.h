@@ -4,6 +4,7 @@
 #include "arch/arch.h"
 #include "base/error.h"
 #include "base/topology.h"
+#include "cli/disk_options.h"
 
 struct run_options {
 	const char *kernel; /* NULL: kernel_find's order */
@@ -17,8 +18,8 @@ struct run_options {
 	size_t n_includes;
 	const char *modules_dir;
 	const char *initrd;
-	char *disk; /* NULL: none; owned */
-	bool disk_read_only;
+	bool has_disk;
+	struct disk_options disk;
 	const char *dmesg;
 	const char *json;
 	const char *relay_guest; /* unix socket in the guest; owned */

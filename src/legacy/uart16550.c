@@ -29,7 +29,6 @@
 
 #include "base/assert.h"
 #include "base/buf.h"
-#include "bus/irq_line.h"
 
 enum {
 	RX_RING_SIZE = 4096,
@@ -345,6 +344,7 @@ int uart16550_new(const struct uart16550_config *config, struct uart16550 **ret,
 		.base = config->base, .len = UART_LEN, .ops = &uart_ops, .name = config->name
 	};
 	u->irq.fd = config->irq_fd;
+	u->irq.sink = config->irq_sink;
 	u->msg.fn = on_output;
 	u->dll = DIVISOR_115200;
 	int res = pthread_mutex_init(&u->lock, NULL);

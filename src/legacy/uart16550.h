@@ -10,6 +10,7 @@
 #pragma once
 
 #include "bus/io_bus.h"
+#include "bus/irq_line.h"
 #include "reactor/reactor.h"
 
 enum { UART_LEN = 8, UART_RING_SIZE = 256 * 1024, UART_FIFO_SIZE = 16 };
@@ -20,7 +21,8 @@ struct uart16550_config {
 	uint64_t base; /* port or MMIO address */
 	const char *name;
 	struct reactor *reactor; /* borrowed */
-	int irq_fd;              /* borrowed; -1: none */
+	int irq_fd;              /* borrowed; -1: irq_sink, if there is one */
+	struct irq_sink irq_sink;
 	/* Reactor thread: output bytes, in order. Takes all of them. */
 	void (*output)(void *ctx, const uint8_t *data, size_t n);
 	void *ctx;

@@ -338,9 +338,10 @@ void virtio_dev_config_changed(struct virtio_dev *dev)
 /* For the transport. */
 
 void virtio_dev_bind(struct virtio_dev *dev, const struct guest_mem *mem, int irq_fd,
-		     int doorbell_fd)
+		     struct irq_sink irq_sink, int doorbell_fd)
 {
 	dev->irq.fd = irq_fd;
+	dev->irq.sink = irq_sink;
 	for (uint32_t i = 0; i < dev->ops->n_queues; i++)
 		virtq_init(&dev->queues[i], mem, dev->ops->queue_size_max);
 	if (doorbell_fd >= 0)

@@ -27,10 +27,17 @@ struct virtio_dev;
 
 enum { VIRTIO_DEV_MAX_QUEUES = 8 };
 
+/* A driver that takes feature @bit must take @needs, too, or FEATURES_OK stays clear. */
+struct virtio_dev_need {
+	uint8_t bit, needs;
+};
+
 struct virtio_dev_ops {
 	const char *name;
 	uint32_t device_id;
 	uint64_t features; /* the device type's own; ring features and VERSION_1 are the core's */
+	const struct virtio_dev_need *needs; /* NULL: none */
+	size_t n_needs;
 	uint32_t n_queues;
 	uint16_t queue_size_max; /* a power of two */
 	uint32_t config_size;    /* bytes; reads beyond it are 0 */

@@ -202,8 +202,13 @@ static void reset(struct virtio_mmio *t)
 /* 3.1.1 step 5: the device takes the driver's choice, or the bit stays clear. */
 static bool are_features_good(const struct virtio_mmio *t)
 {
-	return !(t->regs.driver_features & ~t->dev->offered) &&
-	       t->regs.driver_features >> VIRTIO_F_VERSION_1 & 1;
+	const struct virtio_dev_ops *ops = t->dev->ops;
+	uint64_t wanted = t->regs.driver_features;
+
+	for (size_t i = 0; i < ops->n_needs; i++)
+		if (wanted >> ops->needs[i].bit & 1 && !(wanted >> ops->needs[i].needs & 1))
+			return false;
+	return !(wanted & ~t->dev->offered) && wanted >> VIRTIO_F_VERSION_1 & 1;
 }
 
 static void status_write(struct virtio_mmio *t, uint32_t value)
@@ -375,7 +380,7 @@ int virtio_mmio_new(const struct virtio_mmio_config *config, struct virtio_dev *
 	t->dev = dev;
 	t->doorbell = config->doorbell;
 	t->doorbell_fd = TAKE_FD(doorbell_fd);
-	virtio_dev_bind(dev, config->mem, config->irq_fd, t->doorbell_fd);
+	virtio_dev_bind(dev, config->mem, config->irq_fd, config->irq_sink, t->doorbell_fd);
 	*ret = t;
 	return 0;
 }

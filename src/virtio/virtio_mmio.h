@@ -28,7 +28,8 @@ struct virtio_mmio_config {
 	const struct guest_mem *mem;   /* borrowed, outlives the transport */
 	struct reactor *reactor;       /* borrowed */
 	struct doorbell_host doorbell; /* attach == NULL: kicks by register exits */
-	int irq_fd;                    /* borrowed eventfd; -1: none */
+	int irq_fd;                    /* borrowed eventfd; -1: irq_sink, if there is one */
+	struct irq_sink irq_sink;
 };
 
 struct virtio_mmio; /* heap: virtio_mmio_new */

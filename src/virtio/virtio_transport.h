@@ -12,7 +12,7 @@
  * virtio_dev_shutdown. Borrows all.
  */
 void virtio_dev_bind(struct virtio_dev *dev, const struct guest_mem *mem, int irq_fd,
-		     int doorbell_fd);
+		     struct irq_sink irq_sink, int doorbell_fd);
 /* After virtio_dev_shutdown has finished. */
 void virtio_dev_unbind(struct virtio_dev *dev);
 

@@ -384,6 +384,36 @@ int chain_write(const struct virtq_chain *chain, size_t off, const void *buf, si
 	return res;
 }
 
+/* The rest of @s behind its first @n bytes. */
+static struct guest_slice rest_of(struct guest_slice s, size_t n)
+{
+	struct guest_slice rest;
+	int res = guest_slice_sub(s, n, s.len - n, &rest);
+
+	ASSERT(res == 0);
+	return rest;
+}
+
+int chain_copy(const struct virtq_chain *dst, size_t to, const struct virtq_chain *src, size_t from,
+	       size_t n)
+{
+	struct piece_iter out_it, in_it;
+	struct guest_slice out = { 0 }, in = { 0 };
+	int res = pieces_of(dst, CHAIN_WRITABLE, to, n, &out_it);
+
+	if (res == 0)
+		res = pieces_of(src, CHAIN_READABLE, from, n, &in_it);
+	while (res == 0 && (out.len > 0 || next_piece(&out_it, &out)) &&
+	       (in.len > 0 || next_piece(&in_it, &in))) {
+		size_t len = num_min(out.len, in.len);
+
+		res = guest_slice_copy(out, in, len);
+		out = rest_of(out, len);
+		in = rest_of(in, len);
+	}
+	return res;
+}
+
 int chain_iov(const struct virtq_chain *chain, enum chain_dir dir, size_t off, size_t len,
 	      struct iovec *iov, int max)
 {

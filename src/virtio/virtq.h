@@ -96,6 +96,12 @@ bool virtq_flush(struct virtq *q);
 MUST_CHECK int chain_read(const struct virtq_chain *chain, size_t off, void *buf, size_t n);
 MUST_CHECK int chain_write(const struct virtq_chain *chain, size_t off, const void *buf, size_t n);
 /*
+ * Copies @n bytes at @from of @src's readable part to @to of @dst's writable part, within guest
+ * memory. -EFAULT when they are not all there.
+ */
+MUST_CHECK int chain_copy(const struct virtq_chain *dst, size_t to, const struct virtq_chain *src,
+			  size_t from, size_t n);
+/*
  * Bytes [off, off + len) of one part as iovecs for readv and writev: their number, -EFAULT when
  * they are not all there, -ENOSPC when @max is too few.
  */

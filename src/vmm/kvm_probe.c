@@ -61,6 +61,7 @@ static void machine_fini(struct machine *m)
 
 static int create_vcpu(struct machine *m, const struct topology *t, struct error *err)
 {
+	const struct arch_cpuid_config config = { .topology = t };
 	struct arch_cpuid *cpuid;
 	int size = kvm_ioctl(m->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 
@@ -74,7 +75,7 @@ static int create_vcpu(struct machine *m, const struct topology *t, struct error
 		return kvm_error(err, errno, "mmap of a vCPU");
 	m->run = run;
 	m->run_len = (size_t)size;
-	if (arch_cpuid_new(m->kvm_fd, t, NULL, &cpuid, err) < 0)
+	if (arch_cpuid_new(m->kvm_fd, &config, &cpuid, err) < 0)
 		return err->code;
 	int res = arch_vcpu_set_cpuid(m->vcpu_fd, cpuid, 0, err);
 	(void)arch_cpuid_free(cpuid);
@@ -106,7 +107,7 @@ static int load(struct machine *m, const struct topology *t, struct error *err)
 
 static int machine_init(struct machine *m, struct error *err)
 {
-	const struct topology t = { 1, 1, 1, 1 };
+	const struct topology t = topology_uniform(1, 1, 1, 1);
 	const struct arch_vm_config config = { .topology = &t };
 
 	*m = (struct machine){ .kvm_fd = -1, .vm_fd = -1, .vcpu_fd = -1 };

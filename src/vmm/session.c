@@ -492,7 +492,7 @@ static void fail_to_build(struct session *s, const struct error *err)
 	const struct frame_outcome outcome = {
 		.outcome = err->class == ERROR_SKIP ? OUTCOME_SKIP : OUTCOME_INFRA,
 		.last_phase = PHASE_VM_PROCESS,
-		.is_usage = err->class == ERROR_USAGE,
+		.is_usage = err->class == ERROR_USAGE || err->class == ERROR_UNREPRESENTABLE,
 	};
 
 	send_outcome(s, &outcome, err->text);

@@ -166,6 +166,10 @@ static void handle_exit(struct vcpu *v)
 		count(&v->stats.n_mmio);
 		mmio_exit(v);
 		break;
+	case KVM_EXIT_IOAPIC_EOI:
+		count(&v->stats.n_other);
+		v->env->on_eoi(v->env->ctx, v->run->eoi.vector);
+		break;
 	case KVM_EXIT_INTR:
 	case KVM_EXIT_IRQ_WINDOW_OPEN:
 		count(&v->stats.n_other);

@@ -31,6 +31,8 @@ struct vcpu_env {
 	_Atomic bool halting;
 	/* vCPU thread: this vCPU cannot go on. @text explains, valid during the call. */
 	void (*on_end)(void *ctx, enum vcpu_end end, const char *text);
+	/* vCPU thread: the end of an interrupt that the machine's own controller asked for. */
+	void (*on_eoi)(void *ctx, uint8_t vector);
 	/* vCPU thread, its last act. */
 	void (*on_left)(void *ctx);
 	/* vCPU thread: just before the first KVM_RUN. Optional. */

@@ -42,7 +42,8 @@ struct vm {
 
 	int kvm_fd;
 	int vm_fd;
-	struct guest_mem mem;
+	struct memory_layout layout;
+	struct vm_memory memory;
 	struct arch_cpuid *cpuid;
 	struct arch_boot boot;
 	struct vcpu *vcpus;
@@ -93,6 +94,13 @@ static void on_vcpu_end(void *ctx, enum vcpu_end end, const char *text)
 static void on_power(void *ctx, enum power_event event)
 {
 	note_end(ctx, event == POWER_OFF ? VM_POWER_OFF : VM_RESET, "");
+}
+
+static void on_eoi(void *ctx, uint8_t vector)
+{
+	struct vm *vm = ctx;
+
+	arch_irqchip_eoi(vm->devices.irqchip, vector);
 }
 
 static void on_vcpu_left(void *ctx)
@@ -168,12 +176,26 @@ void vm_drain(struct vm *vm)
 
 /* The build list */
 
+static int up_layout(struct vm *vm, struct error *err)
+{
+	const struct vm_config *c = &vm->config;
+
+	return memory_layout_make(&c->topology, c->memory_mib * MIB, &arch_memory_space,
+				  &vm->layout, err);
+}
+
 static int up_kvm(struct vm *vm, struct error *err)
 {
+	struct arch_limits limits;
+
 	vm->kvm_fd = kvm_open(err);
 	if (vm->kvm_fd < 0)
 		return err->code;
-	return arch_check_capabilities(vm->kvm_fd, err);
+	if (arch_check_capabilities(vm->kvm_fd, err) < 0)
+		return err->code;
+	arch_limits_read(vm->kvm_fd, &limits);
+	return arch_limits_check(&limits, &vm->config.topology, memory_layout_end(&vm->layout),
+				 err);
 }
 
 static void down_kvm(struct vm *vm)
@@ -183,12 +205,17 @@ static void down_kvm(struct vm *vm)
 
 static int up_memory(struct vm *vm, struct error *err)
 {
-	return vm_memory_map(&vm->mem, vm->config.memory_mib * MIB, err);
+	const struct vm_memory_config config = { .layout = &vm->layout,
+						 .hugepages = vm->config.hugepages,
+						 .share = vm->config.share_memory,
+						 .host_nodes = vm->config.host_nodes };
+
+	return vm_memory_init(&vm->memory, &config, err);
 }
 
 static void down_memory(struct vm *vm)
 {
-	guest_mem_fini(&vm->mem);
+	vm_memory_fini(&vm->memory);
 }
 
 static int up_vm(struct vm *vm, struct error *err)
@@ -196,7 +223,7 @@ static int up_vm(struct vm *vm, struct error *err)
 	vm->vm_fd = kvm_create_vm(vm->kvm_fd, err);
 	if (vm->vm_fd < 0)
 		return err->code;
-	return vm_memory_set_slots(&vm->mem, vm->vm_fd, err);
+	return vm_memory_set_slots(&vm->memory.mem, vm->vm_fd, err);
 }
 
 static void down_vm(struct vm *vm)
@@ -230,9 +257,10 @@ static int up_irqchip(struct vm *vm, struct error *err)
 static int up_vcpus(struct vm *vm, struct error *err)
 {
 	const struct topology *t = &vm->config.topology;
+	const struct arch_cpuid_config cpuid = { .topology = t, .mask = vm->config.cpu_mask };
 	uint32_t n = topology_n_cpus(t);
 
-	if (arch_cpuid_new(vm->kvm_fd, t, vm->config.cpu_mask, &vm->cpuid, err) < 0)
+	if (arch_cpuid_new(vm->kvm_fd, &cpuid, &vm->cpuid, err) < 0)
 		return err->code;
 	vm->vcpus = xcalloc(n, sizeof(*vm->vcpus));
 	for (uint32_t i = 0; i < n; i++)
@@ -263,14 +291,16 @@ static int load_initrd(struct vm *vm, struct error *err)
 	vm->boot.initrd_len = c->initrd_len + c->initrd_suffix_len;
 	if (arch_initrd_place(vm->boot.ram_bytes, c->kernel->end, vm->boot.initrd_len,
 			      &vm->boot.initrd, err) < 0 ||
-	    vm_memory_load_file(&vm->mem, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len, err) < 0)
+	    vm_memory_load_file(&vm->memory, vm->boot.initrd, c->initrd_fd, 0, c->initrd_len, err) <
+		0)
 		return err->code;
 	/* No suffix, no place for it: a file that ends with RAM has nothing behind it. */
 	if (!c->initrd_suffix_len)
 		return 0;
-	int res = gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
-		      ? guest_mem_write(&vm->mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
-		      : -EFAULT;
+	int res =
+	    gpa_add(vm->boot.initrd, c->initrd_len, &suffix)
+		? guest_mem_write(&vm->memory.mem, suffix, c->initrd_suffix, c->initrd_suffix_len)
+		: -EFAULT;
 	return res < 0 ? error_set(err, res, "cannot place the initramfs") : 0;
 }
 
@@ -287,13 +317,15 @@ static int up_load(struct vm *vm, struct error *err)
 		.cmdline = c->cmdline,
 		.topology = &c->topology,
 		.ram_bytes = c->memory_mib * MIB,
+		.memory = &vm->layout,
 		.console = true,
 		.blk = c->disk != NULL,
+		.net = c->net != NULL,
 	};
-	if (vm_memory_load_kernel(&vm->mem, k, err) < 0 ||
+	if (vm_memory_load_kernel(&vm->memory, k, err) < 0 ||
 	    (c->initrd_fd >= 0 && load_initrd(vm, err) < 0))
 		return err->code;
-	return arch_boot_write(&vm->mem, &vm->boot, err);
+	return arch_boot_write(&vm->memory.mem, &vm->boot, err);
 }
 
 static int up_devices(struct vm *vm, struct error *err)
@@ -302,7 +334,7 @@ static int up_devices(struct vm *vm, struct error *err)
 		.vm = &vm->config,
 		.reactor = vm->reactor,
 		.vm_fd = vm->vm_fd,
-		.mem = &vm->mem,
+		.mem = &vm->memory.mem,
 		.on_power = on_power,
 		.ctx = vm,
 	};
@@ -329,7 +361,8 @@ static const struct step {
 	int (*up)(struct vm *vm, struct error *err);
 	void (*down)(struct vm *vm);
 } steps[] = {
-	{ "kvm", up_kvm, down_kvm },
+	{ "layout", up_layout, NULL },
+	{ "kvm and limits", up_kvm, down_kvm },
 	{ "memory", up_memory, down_memory },
 	{ "vm and slots", up_vm, down_vm },
 	{ "irqchip", up_irqchip, NULL },
@@ -346,11 +379,13 @@ int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, s
 	vm->config = *config;
 	vm->reactor = r;
 	vm->kvm_fd = vm->vm_fd = -1;
+	vm->memory = VM_MEMORY_INIT;
 	vm->end_msg.fn = on_end_msg;
 	vm->left_msg.fn = on_left_msg;
 	vm->env = (struct vcpu_env){ .mmio = &vm->devices.mmio,
 				     .ports = &vm->devices.ports,
 				     .on_end = on_vcpu_end,
+				     .on_eoi = on_eoi,
 				     .on_left = on_vcpu_left,
 				     .on_first_run = on_first_run,
 				     .ctx = vm };
@@ -403,6 +438,11 @@ int vm_start(struct vm *vm, struct error *err)
 	}
 	vm->started = true;
 	return 0;
+}
+
+bool vm_lacks_hugepages(const struct vm *vm)
+{
+	return vm->memory.fell_back;
 }
 
 struct virtio_console *vm_console(struct vm *vm)

@@ -14,6 +14,8 @@
 #include "virtio/virtio_blk.h"
 #include "virtio/virtio_console.h"
 #include "virtio/virtio_mmio.h"
+#include "virtio/virtio_net.h"
+#include "vmm/vm_memory.h"
 
 struct kernel_image;
 struct vm;
@@ -36,10 +38,14 @@ struct vm_config {
 	const char *cmdline;
 	struct topology topology;
 	uint64_t memory_mib;
-	const struct cpu_mask *cpu_mask; /* NULL: none */
+	enum vm_hugepages hugepages;
+	bool share_memory;                      /* RAM in a memfd */
+	const struct vm_host_nodes *host_nodes; /* whose RAM, per guest node; NULL: any */
+	const struct cpu_mask *cpu_mask;        /* NULL: none */
 	bool pit;
 	struct virtio_console_config console;
 	const struct virtio_blk_config *disk; /* NULL: none */
+	const struct virtio_net_config *net;  /* NULL: none */
 	/* Reactor thread; take all bytes. */
 	void (*com1)(void *ctx, const uint8_t *data, size_t n);
 	void (*com2)(void *ctx, const uint8_t *data, size_t n);
@@ -76,6 +82,8 @@ void vm_stop_disk(struct vm *vm, void (*done)(void *ctx), void *ctx);
  */
 struct vm *vm_free(struct vm *vm);
 
+/* Huge pages were to be tried, and the host has not enough. */
+bool vm_lacks_hugepages(const struct vm *vm);
 struct virtio_console *vm_console(struct vm *vm);
 /* When the first vCPU entered KVM_RUN, CLOCK_MONOTONIC; 0: not yet. */
 uint64_t vm_first_run_ns(const struct vm *vm);
@@ -88,5 +96,8 @@ struct vm_stats {
 	bool has_disk;
 	struct virtio_mmio_stats disk_mmio;
 	struct virtio_blk_stats disk;
+	bool has_net;
+	struct virtio_mmio_stats net_mmio;
+	struct virtio_net_stats net;
 };
 void vm_stats(const struct vm *vm, struct vm_stats *ret);

@@ -16,8 +16,33 @@
 #include "legacy/uart16550.h"
 #include "vmm/kvm.h"
 
-static int add_line(struct vm_devices *d, enum vm_line line, struct error *err)
+static const struct arch_device_slot *const slots[VM_N_LINES] = {
+	[VM_LINE_COM1] = &arch_machine.com1,       [VM_LINE_COM2] = &arch_machine.com2,
+	[VM_LINE_CONSOLE] = &arch_machine.console, [VM_LINE_DISK] = &arch_machine.blk,
+	[VM_LINE_NET] = &arch_machine.net,
+};
+
+static int up_irqchip(struct vm_devices *d, struct error *err)
 {
+	d->irqchip = arch_irqchip_new(d->config.vm_fd, &d->config.vm->topology);
+	int res = d->irqchip ? io_bus_add(&d->mmio, arch_irqchip_region(d->irqchip)) : 0;
+	return res < 0 ? error_set(err, res, "interrupt controller") : 0;
+}
+
+static void down_irqchip(struct vm_devices *d)
+{
+	d->irqchip = arch_irqchip_free(d->irqchip);
+}
+
+/* A line leads to our own interrupt controller or, by an eventfd, to the kernel's (up_irqfds). */
+static int add_line(struct vm_devices *d, enum vm_line line, struct irq_sink *ret_sink,
+		    struct error *err)
+{
+	*ret_sink = (struct irq_sink){ 0 };
+	if (d->irqchip) {
+		*ret_sink = arch_irqchip_sink(d->irqchip, slots[line]->gsi);
+		return 0;
+	}
 	d->irq_fds[line] = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	return d->irq_fds[line] < 0 ? kvm_error(err, errno, "eventfd") : 0;
 }
@@ -33,7 +58,7 @@ static void down_lines(struct vm_devices *d)
 static int add_uart(struct vm_devices *d, enum vm_line line, struct uart16550_config config,
 		    struct uart16550 **ret, struct error *err)
 {
-	if (add_line(d, line, err) < 0)
+	if (add_line(d, line, &config.irq_sink, err) < 0)
 		return err->code;
 	config.reactor = d->config.reactor;
 	config.irq_fd = d->irq_fds[line];
@@ -90,18 +115,20 @@ static int detach_doorbell(void *ctx, gpa_t gpa, int event_fd)
 	return doorbell(ctx, gpa, event_fd, KVM_IOEVENTFD_FLAG_DEASSIGN);
 }
 
-static int add_virtio(struct vm_devices *d, struct virtio_dev *dev,
-		      const struct arch_device_slot *slot, enum vm_line line, struct vm_virtio *at,
-		      struct error *err)
+static int add_virtio(struct vm_devices *d, struct virtio_dev *dev, enum vm_line line,
+		      struct vm_virtio *at, struct error *err)
 {
-	if (add_line(d, line, err) < 0)
+	struct irq_sink irq_sink;
+
+	if (add_line(d, line, &irq_sink, err) < 0)
 		return err->code;
 	const struct virtio_mmio_config config = {
-		.base = GPA(slot->base),
+		.base = GPA(slots[line]->base),
 		.mem = d->config.mem,
 		.reactor = d->config.reactor,
 		.doorbell = { attach_doorbell, detach_doorbell, d },
 		.irq_fd = d->irq_fds[line],
+		.irq_sink = irq_sink,
 	};
 	if (virtio_mmio_new(&config, dev, &at->mmio, err) < 0)
 		return err->code;
@@ -136,8 +163,7 @@ static int up_console(struct vm_devices *d, struct error *err)
 {
 	if (virtio_console_new(&d->config.vm->console, d->config.reactor, &d->console, err) < 0)
 		return err->code;
-	return add_virtio(d, virtio_console_dev(d->console), &arch_machine.console, VM_LINE_CONSOLE,
-			  &d->console_at, err);
+	return add_virtio(d, virtio_console_dev(d->console), VM_LINE_CONSOLE, &d->console_at, err);
 }
 
 static void down_console(struct vm_devices *d)
@@ -154,8 +180,7 @@ static int up_disk(struct vm_devices *d, struct error *err)
 		return 0;
 	if (virtio_blk_new(d->config.vm->disk, d->config.reactor, &d->disk, err) < 0)
 		return err->code;
-	return add_virtio(d, virtio_blk_dev(d->disk), &arch_machine.blk, VM_LINE_DISK, &d->disk_at,
-			  err);
+	return add_virtio(d, virtio_blk_dev(d->disk), VM_LINE_DISK, &d->disk_at, err);
 }
 
 static void on_disk_stopped(void *ctx)
@@ -201,15 +226,24 @@ static void down_disk(struct vm_devices *d)
 	d->disk = virtio_blk_free(d->disk);
 }
 
+/* Network */
+
+static int up_net(struct vm_devices *d, struct error *err)
+{
+	if (!d->config.vm->net)
+		return 0;
+	d->net = virtio_net_new(d->config.vm->net, d->config.reactor);
+	return add_virtio(d, virtio_net_dev(d->net), VM_LINE_NET, &d->net_at, err);
+}
+
+static void down_net(struct vm_devices *d)
+{
+	remove_virtio(d, &d->net_at);
+	d->net = virtio_net_free(d->net);
+}
+
 static int up_irqfds(struct vm_devices *d, struct error *err)
 {
-	static const struct arch_device_slot *const slots[VM_N_LINES] = {
-		[VM_LINE_COM1] = &arch_machine.com1,
-		[VM_LINE_COM2] = &arch_machine.com2,
-		[VM_LINE_CONSOLE] = &arch_machine.console,
-		[VM_LINE_DISK] = &arch_machine.blk,
-	};
-
 	for (size_t i = 0; i < VM_N_LINES; i++) {
 		struct kvm_irqfd args = { .fd = (uint32_t)d->irq_fds[i], .gsi = slots[i]->gsi };
 		int res =
@@ -225,10 +259,12 @@ static const struct {
 	int (*up)(struct vm_devices *d, struct error *err);
 	void (*down)(struct vm_devices *d);
 } parts[] = {
+	{ .up = up_irqchip, .down = down_irqchip },
 	{ .down = down_lines },
 	{ .up = up_legacy, .down = down_legacy },
 	{ .up = up_console, .down = down_console },
 	{ .up = up_disk, .down = down_disk },
+	{ .up = up_net, .down = down_net },
 	{ .up = up_irqfds },
 };
 
@@ -255,6 +291,8 @@ void vm_devices_drain(struct vm_devices *d)
 	virtio_mmio_drain(d->console_at.mmio);
 	if (d->disk_at.mmio)
 		virtio_mmio_drain(d->disk_at.mmio);
+	if (d->net_at.mmio)
+		virtio_mmio_drain(d->net_at.mmio);
 	uart16550_drain(d->com1);
 	uart16550_drain(d->com2);
 }
@@ -265,9 +303,14 @@ void vm_devices_stats(const struct vm_devices *d, struct vm_stats *ret)
 	ret->uart_dropped += uart16550_dropped(d->com1) + uart16550_dropped(d->com2);
 	virtio_mmio_stats(d->console_at.mmio, &ret->console_mmio);
 	virtio_console_stats(d->console, &ret->console);
-	if (!d->disk)
-		return;
-	ret->has_disk = true;
-	virtio_mmio_stats(d->disk_at.mmio, &ret->disk_mmio);
-	virtio_blk_stats(d->disk, &ret->disk);
+	ret->has_disk = d->disk;
+	if (d->disk) {
+		virtio_mmio_stats(d->disk_at.mmio, &ret->disk_mmio);
+		virtio_blk_stats(d->disk, &ret->disk);
+	}
+	ret->has_net = d->net;
+	if (d->net) {
+		virtio_mmio_stats(d->net_at.mmio, &ret->net_mmio);
+		virtio_net_stats(d->net, &ret->net);
+	}
 }

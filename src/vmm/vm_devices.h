@@ -13,7 +13,7 @@
 
 struct uart16550;
 
-enum vm_line { VM_LINE_COM1, VM_LINE_COM2, VM_LINE_CONSOLE, VM_LINE_DISK, VM_N_LINES };
+enum vm_line { VM_LINE_COM1, VM_LINE_COM2, VM_LINE_CONSOLE, VM_LINE_DISK, VM_LINE_NET, VM_N_LINES };
 
 struct vm_devices_config {
 	const struct vm_config *vm;
@@ -35,7 +35,8 @@ struct vm_devices {
 	struct vm_devices_config config;
 	struct io_bus mmio;
 	struct io_bus ports;
-	int irq_fds[VM_N_LINES]; /* -1: no such device */
+	struct arch_irqchip *irqchip; /* NULL: all of it is in the kernel */
+	int irq_fds[VM_N_LINES];      /* -1: no such device, or its line leads to irqchip */
 
 	struct uart16550 *com1;
 	struct uart16550 *com2;
@@ -44,6 +45,8 @@ struct vm_devices {
 	struct vm_virtio console_at;
 	struct virtio_blk *disk; /* NULL: none */
 	struct vm_virtio disk_at;
+	struct virtio_net *net; /* NULL: none */
+	struct vm_virtio net_at;
 
 	/* vm_stop_disk: who waits for it, and what calls them where there is no disk. */
 	void (*disk_done)(void *ctx);

@@ -28,9 +28,25 @@ static void append_disk(struct buf *text, const struct virtio_blk_stats *d)
 	append(text, "disk", "bytes_read", d->bytes_read);
 	append(text, "disk", "bytes_written", d->bytes_written);
 	append(text, "disk", "errors", d->n_errors);
-	append(text, "disk", "in_flight_max", d->n_in_flight_max);
+	append(text, "disk", "in_flight_max", d->gate.n_inside_max);
 	append(text, "disk", "continued", d->n_continued);
 	append(text, "disk", "retries", d->n_retries);
+	append(text, "disk", "throttled_iops", d->gate.n_throttled_iops);
+	append(text, "disk", "throttled_bps", d->gate.n_throttled_bps);
+	append(text, "disk", "direct_ends", d->n_direct_ends);
+}
+
+static void append_net(struct buf *text, const struct virtio_net_stats *n)
+{
+	append(text, "net", "frames", n->n_frames);
+	append(text, "net", "bytes", n->bytes);
+	append(text, "net", "gso_frames", n->n_gso_frames);
+	append(text, "net", "rx_buffers", n->n_rx_buffers);
+	append(text, "net", "stalls", n->n_stalls);
+	append(text, "net", "dropped_header", n->n_dropped_header);
+	append(text, "net", "dropped_size", n->n_dropped_size);
+	append(text, "net", "dropped_no_fit", n->n_dropped_no_fit);
+	append(text, "net", "dropped_no_buffer", n->n_dropped_no_buffer);
 }
 
 void vm_stats_format(const struct vm_stats *st, struct buf *text)
@@ -49,8 +65,12 @@ void vm_stats_format(const struct vm_stats *st, struct buf *text)
 		append(text, port, "bytes_in", st->console.port[i].bytes_in);
 		append(text, port, "stalls", st->console.port[i].n_stalls);
 	}
-	if (!st->has_disk)
-		return;
-	append_mmio(text, "disk", &st->disk_mmio);
-	append_disk(text, &st->disk);
+	if (st->has_disk) {
+		append_mmio(text, "disk", &st->disk_mmio);
+		append_disk(text, &st->disk);
+	}
+	if (st->has_net) {
+		append_mmio(text, "net", &st->net_mmio);
+		append_net(text, &st->net);
+	}
 }

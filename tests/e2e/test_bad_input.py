@@ -208,12 +208,12 @@ def disk_refused(box, path, *texts, **more):
 
 
 def test_disk_missing(box):
-    for suffix in ('', ',ro'):
+    for suffix in ('', ',ro', ',snapshot'):
         disk_refused(box, '/no/such/disk' + suffix, "'/no/such/disk'", 'No such file')
 
 
 def test_disk_directory(box):
-    for suffix in ('', ',ro'):
+    for suffix in ('', ',ro', ',snapshot'):
         disk_refused(box, box.file('tmp') + suffix, box.file('tmp'), 'directory')
 
 
@@ -248,13 +248,17 @@ def test_disk_in_use(box):
         disk_refused(box, path + ',ro', path, 'in use by another VM')
 
 
-def test_disk_options_that_do_not_exist(box):
+def test_disk_options_that_do_not_exist_or_contradict(box):
     path = box.file('disk', bytes(512))
-    disk_refused(box, path + ',rw', 'rw', 'FILE[,ro]')
-    disk_refused(box, path + ',', 'FILE[,ro]')
-    disk_refused(box, path + ',ro,ro', 'ro,ro')
-    disk_refused(box, ',ro', 'FILE[,ro]')
-    disk_refused(box, '', 'FILE[,ro]')
+    disk_refused(box, path + ',rw', "unknown option 'rw'", 'FILE or new=SIZE')
+    disk_refused(box, path + ',', "unknown option ''")
+    disk_refused(box, path + ',ro,ro', "'ro' is given twice")
+    disk_refused(box, ',ro', 'no file is named')
+    disk_refused(box, '', 'no file is named')
+    disk_refused(box, path + ',iops=fast', "'fast' is not a whole number")
+    disk_refused(box, path + ',ro,snapshot', 'exclude each other')
+    disk_refused(box, 'new=1K', '1K', '1M to 16T')
+    disk_refused(box, 'new=1G,fs=ntfs', "'ntfs' is neither ext4 nor btrfs")
     refused(box, linux(box, '--disk', path, '--disk', path, '--', 'true'), '--disk', 'one disk')
 
 

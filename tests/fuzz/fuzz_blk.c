@@ -3,8 +3,8 @@
  * raw descriptors, resets and restarts at any moment.
  *
  * Properties: a request that came back has its status byte and no more bytes than its writable
- * part; the file never grows; a read-only one never changes; the counters add up; every reset and
- * the final stop end.
+ * part; the file never grows; a read-only one never changes; the counters add up; no more is at the
+ * file than the depth; every reset and the final stop end.
  */
 #include "fuzz_virtio.h"
 
@@ -13,6 +13,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/num.h"
 #include "virtio/virtio_blk.h"
 
 enum { OPS_MAX = 128, QUEUE_SIZE = 16, SECTORS = 64, HEADER = 16, NO_STATUS = 0xee };
@@ -33,19 +35,21 @@ enum op {
 };
 
 struct run {
-	struct fuzz_vm vm;
+	struct rig rig;
+	struct fake_driver driver;
 	struct virtio_blk *blk;
 	int fd;
 	bool read_only;
+	uint32_t depth;
 	bool is_tame;                  /* no raw write touched the rings since the last restart */
 	uint32_t writable[QUEUE_SIZE]; /* bytes, by head */
 };
 
 static void restart(struct run *r, uint8_t features)
 {
-	struct fake_driver *d = &r->vm.driver;
+	struct fake_driver *d = &r->driver;
 
-	fuzz_vm_write(&r->vm, VIRTIO_MMIO_STATUS, 4, 0);
+	rig_reset(&r->rig);
 	d->arena = FUZZ_ARENA;
 	d->queues[0] = (struct fake_queue){ 0 };
 	uint64_t wanted = (uint64_t)(features & 3) << VIRTIO_RING_F_INDIRECT_DESC |
@@ -56,13 +60,13 @@ static void restart(struct run *r, uint8_t features)
 
 static void put(struct run *r, uint64_t at, const void *bytes, size_t n)
 {
-	FUZZ_CHECK(guest_mem_write(&r->vm.mem, GPA(at), bytes, n) == 0);
+	FUZZ_CHECK(guest_mem_write(&r->rig.mem, GPA(at), bytes, n) == 0);
 }
 
 /* A request as the standard wants it, with any numbers in it. */
 static void add_request(struct run *r, uint32_t type, uint64_t sector, uint32_t len, bool is_read)
 {
-	struct fake_driver *d = &r->vm.driver;
+	struct fake_driver *d = &r->driver;
 	struct {
 		uint32_t type, ioprio;
 		uint64_t sector;
@@ -102,7 +106,7 @@ static void any_range(struct run *r, struct fuzz_input *in)
 		uint32_t n, flags;
 	} range;
 	uint8_t how = fuzz_u8(in);
-	struct fake_queue *q = &r->vm.driver.queues[0];
+	struct fake_queue *q = &r->driver.queues[0];
 
 	range.sector = how & 1 ? fuzz_u64(in) : fuzz_u8(in) % (SECTORS + 2u);
 	range.n = how & 2 ? fuzz_u32(in) : fuzz_u8(in) % (SECTORS + 2u);
@@ -121,9 +125,9 @@ static void collect(struct run *r)
 
 	if (!r->is_tame) /* the rings may say anything: it wrote over them itself */
 		return;
-	while (fake_driver_get_used(&r->vm.driver, 0, &head, &len)) {
-		FUZZ_CHECK(guest_mem_read(&r->vm.mem, GPA(STATUSES + (uint64_t)head), &status, 1) ==
-			   0);
+	while (fake_driver_get_used(&r->driver, 0, &head, &len)) {
+		FUZZ_CHECK(
+		    guest_mem_read(&r->rig.mem, GPA(STATUSES + (uint64_t)head), &status, 1) == 0);
 		FUZZ_CHECK(status <= 2);
 		FUZZ_CHECK(len <= r->writable[head]);
 	}
@@ -142,14 +146,14 @@ static void step(struct run *r, struct fuzz_input *in)
 		break;
 	case OP_DESC:
 		r->is_tame = false;
-		fuzz_raw_desc(&r->vm.driver, 0, in);
-		fake_driver_raw_avail(&r->vm.driver, 0, fuzz_u8(in) % QUEUE_SIZE);
+		fuzz_raw_desc(&r->driver, 0, in);
+		fake_driver_raw_avail(&r->driver, 0, fuzz_u8(in) % QUEUE_SIZE);
 		break;
 	case OP_KICK:
-		fake_driver_write(&r->vm.driver, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
+		fake_driver_write(&r->driver, VIRTIO_MMIO_QUEUE_NOTIFY, 0);
 		break;
 	case OP_TURN:
-		reactor_turn(r->vm.reactor, fuzz_u8(in) & 1 ? NS_PER_MS / 10 : 0);
+		reactor_turn(r->rig.reactor, fuzz_u8(in) & 1 ? NS_PER_MS / 10 : 0);
 		break;
 	case OP_COLLECT:
 		collect(r);
@@ -159,10 +163,10 @@ static void step(struct run *r, struct fuzz_input *in)
 		break;
 	case OP_POKE:
 		r->is_tame = false;
-		fuzz_vm_poke(&r->vm, in);
+		fuzz_poke(&r->rig.mem, in);
 		break;
 	case OP_DRAIN:
-		virtio_mmio_drain(r->vm.mmio);
+		virtio_mmio_drain(r->rig.mmio);
 		break;
 	case N_OPS:
 		break;
@@ -176,7 +180,7 @@ static void check_end(const struct run *r)
 	uint8_t byte;
 
 	virtio_blk_stats(r->blk, &s);
-	FUZZ_CHECK(s.n_in_flight_max <= QUEUE_SIZE);
+	FUZZ_CHECK(s.gate.n_inside_max <= num_min(QUEUE_SIZE, r->depth));
 	FUZZ_CHECK(fstat(r->fd, &st) == 0 && (uint64_t)st.st_size == DISK);
 	if (!r->read_only)
 		return;
@@ -201,20 +205,36 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct run r;
 	struct error err;
 
-	r = (struct run){ .fd = new_disk(), .read_only = fuzz_u8(&in) & 1 };
+	uint8_t how = fuzz_u8(&in);
+	r = (struct run){ .fd = new_disk(),
+			  .read_only = how & 1,
+			  .depth = how & 2 ? 3 : VIRTIO_BLK_DEPTH_MAX };
+	/* Memory in a file does not mind whether it is told that I/O is direct. */
 	const struct virtio_blk_config config = {
-		.fd = r.fd, .read_only = r.read_only, .capacity = DISK, .id = "fuzz"
+		.fd = r.fd,
+		.read_only = r.read_only,
+		.file = { .capacity = DISK,
+			  .block_size = VIRTIO_BLK_SECTOR,
+			  .physical_block_size = how & 4 ? 4096 : VIRTIO_BLK_SECTOR,
+			  .discards = true,
+			  .is_direct = how & 8,
+			  .memory_align = VIRTIO_BLK_SECTOR },
+		.limits = { .iops = how & 16 ? 10000 : 0,
+			    .bps = how & 32 ? (how & 64 ? 1 : 100 << 20) : 0,
+			    .burst_ns = NS_PER_MS,
+			    .depth = r.depth },
+		.id = "fuzz",
 	};
-	fuzz_vm_open(&r.vm);
-	FUZZ_CHECK(virtio_blk_new(&config, r.vm.reactor, &r.blk, &err) == 0);
-	fuzz_vm_attach(&r.vm, virtio_blk_dev(r.blk));
+	fuzz_rig_open(&r.rig);
+	FUZZ_CHECK(virtio_blk_new(&config, r.rig.reactor, &r.blk, &err) == 0);
+	fuzz_rig_attach(&r.rig, virtio_blk_dev(r.blk), &r.driver);
 	restart(&r, fuzz_u8(&in));
 	for (int i = 0; i < OPS_MAX && in.n > 0; i++)
 		step(&r, &in);
-	fuzz_vm_stop(&r.vm);
+	rig_detach(&r.rig);
 	check_end(&r);
 	r.blk = virtio_blk_free(r.blk);
-	fuzz_vm_close(&r.vm);
+	rig_close(&r.rig);
 	close(r.fd);
 	return 0;
 }

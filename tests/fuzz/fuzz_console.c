@@ -34,7 +34,8 @@ struct sink {
 };
 
 struct run {
-	struct fuzz_vm vm;
+	struct rig rig;
+	struct fake_driver driver;
 	struct virtio_console *console;
 	struct sink sinks[VIRTIO_CONSOLE_N_PORTS];
 };
@@ -65,9 +66,9 @@ static void give_in(void *ctx)
 
 static void restart(struct run *r, uint8_t features)
 {
-	struct fake_driver *d = &r->vm.driver;
+	struct fake_driver *d = &r->driver;
 
-	fuzz_vm_write(&r->vm, VIRTIO_MMIO_STATUS, 4, 0);
+	rig_reset(&r->rig);
 	d->arena = FUZZ_ARENA;
 	for (unsigned i = 0; i < N_QUEUES; i++)
 		d->queues[i] = (struct fake_queue){ 0 };
@@ -80,7 +81,7 @@ static void add_chain(struct run *r, uint32_t q_idx, struct fuzz_input *in)
 {
 	gpa_t gpa = GPA(0x4000 + fuzz_u16(in) % 0x8000);
 	struct fake_seg seg = { gpa, 1 + fuzz_u8(in) * 16u, !(q_idx & 1) };
-	struct fake_driver *d = &r->vm.driver;
+	struct fake_driver *d = &r->driver;
 
 	if (d->queues[q_idx].n_free > 0)
 		(void)fake_driver_add(d, q_idx, &seg, 1);
@@ -96,11 +97,11 @@ static void add_control(struct run *r, struct fuzz_input *in)
 	msg.event = fuzz_u8(in) % 9u;
 	msg.value = fuzz_u8(in) % 3u;
 	struct fake_seg seg = { GPA(0x3000 + fuzz_u8(in) * 8u), sizeof(msg), false };
-	struct fake_driver *d = &r->vm.driver;
+	struct fake_driver *d = &r->driver;
 
 	if (d->queues[3].n_free == 0)
 		return;
-	FUZZ_CHECK(guest_mem_write(&r->vm.mem, seg.gpa, &msg, sizeof(msg)) == 0);
+	FUZZ_CHECK(guest_mem_write(&r->rig.mem, seg.gpa, &msg, sizeof(msg)) == 0);
 	(void)fake_driver_add(d, 3, &seg, 1);
 	(void)fake_driver_kick(d, 3);
 }
@@ -125,17 +126,17 @@ static void step(struct run *r, struct fuzz_input *in)
 		add_chain(r, q_idx, in);
 		break;
 	case OP_DESC:
-		fuzz_raw_desc(&r->vm.driver, q_idx, in);
-		fake_driver_raw_avail(&r->vm.driver, q_idx, fuzz_u8(in) % QUEUE_SIZE);
+		fuzz_raw_desc(&r->driver, q_idx, in);
+		fake_driver_raw_avail(&r->driver, q_idx, fuzz_u8(in) % QUEUE_SIZE);
 		break;
 	case OP_CONTROL:
 		add_control(r, in);
 		break;
 	case OP_KICK:
-		fake_driver_write(&r->vm.driver, VIRTIO_MMIO_QUEUE_NOTIFY, q_idx);
+		fake_driver_write(&r->driver, VIRTIO_MMIO_QUEUE_NOTIFY, q_idx);
 		break;
 	case OP_TURN:
-		reactor_turn(r->vm.reactor, 0);
+		reactor_turn(r->rig.reactor, 0);
 		break;
 	case OP_SEND:
 		send_bytes(r, port, fuzz_u16(in));
@@ -156,10 +157,10 @@ static void step(struct run *r, struct fuzz_input *in)
 		restart(r, a);
 		break;
 	case OP_POKE:
-		fuzz_vm_poke(&r->vm, in);
+		fuzz_poke(&r->rig.mem, in);
 		break;
 	case OP_DRAIN:
-		virtio_mmio_drain(r->vm.mmio);
+		virtio_mmio_drain(r->rig.mmio);
 		break;
 	case N_OPS:
 		break;
@@ -193,20 +194,20 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 		r.sinks[i].take_max = SIZE_MAX;
 		config.ctx[i] = &r.sinks[i];
 	}
-	fuzz_vm_open(&r.vm);
-	FUZZ_CHECK(virtio_console_new(&config, r.vm.reactor, &r.console, &err) == 0);
-	fuzz_vm_attach(&r.vm, virtio_console_dev(r.console));
-	r.vm.on_wait = give_in;
-	r.vm.ctx = &r;
+	fuzz_rig_open(&r.rig);
+	FUZZ_CHECK(virtio_console_new(&config, r.rig.reactor, &r.console, &err) == 0);
+	fuzz_rig_attach(&r.rig, virtio_console_dev(r.console), &r.driver);
+	r.rig.on_wait = give_in;
+	r.rig.ctx = &r;
 	restart(&r, fuzz_u8(&in));
 	for (int i = 0; i < OPS_MAX && in.n > 0; i++) {
 		step(&r, &in);
 		check(&r);
 	}
 	give_in(&r);
-	fuzz_vm_stop(&r.vm);
+	rig_detach(&r.rig);
 	check(&r);
 	r.console = virtio_console_free(r.console);
-	fuzz_vm_close(&r.vm);
+	rig_close(&r.rig);
 	return 0;
 }

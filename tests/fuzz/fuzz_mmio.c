@@ -1,6 +1,7 @@
 /*
- * Register sequences of any width, order and value against the transport and the core, over a
- * device of two queues that holds chains in flight and stops late.
+ * Register sequences of any width, order and value against the transport and the core: the first byte
+ * chooses over which device. One is the target's own, of two queues, which holds chains in flight and
+ * stops late; the others are those of support/subject.h.
  *
  * Properties: identity registers never change; a ready queue implies FEATURES_OK or a reset that is
  * due, DRIVER_OK implies FEATURES_OK; NEEDS_RESET only with a counted fault; every reset and the
@@ -8,7 +9,7 @@
  */
 #include "fuzz_virtio.h"
 
-#include "virtio/virtio_dev.h"
+#include "support/subject.h"
 
 enum { OPS_MAX = 512, QUEUE_SIZE = 8 };
 
@@ -108,77 +109,103 @@ static void complete(void *ctx)
 	virtio_dev_leave(&f->dev);
 }
 
-static void check(struct fuzz_vm *vm)
+static struct virtio_dev *holder_open(struct subject *s)
 {
-	uint32_t status = fake_driver_read(&vm->driver, VIRTIO_MMIO_STATUS);
-	struct virtio_mmio_stats stats;
+	static struct fuzz_dev f;
 
-	virtio_mmio_stats(vm->mmio, &stats);
-	FUZZ_CHECK(fake_driver_read(&vm->driver, VIRTIO_MMIO_MAGIC_VALUE) == VIRTIO_WIRE_MAGIC);
+	f = (struct fuzz_dev){ 0 };
+	virtio_dev_init(&f.dev, &dev_ops, s->rig.reactor);
+	s->rig.on_wait = complete;
+	s->rig.ctx = &f;
+	return &f.dev;
+}
+
+static void holder_close(struct subject *s)
+{
+	virtio_dev_fini(s->dev);
+}
+
+static const struct subject_kind holder = { .name = "holder",
+					    .n_queues = 2,
+					    .holds_chains = true,
+					    .open = holder_open,
+					    .close = holder_close };
+
+static void check(struct subject *s)
+{
+	uint32_t status = fake_driver_read(&s->driver, VIRTIO_MMIO_STATUS);
+
+	FUZZ_CHECK(fake_driver_read(&s->driver, VIRTIO_MMIO_MAGIC_VALUE) == VIRTIO_WIRE_MAGIC);
 	FUZZ_CHECK(!(status & VIRTIO_CONFIG_S_DRIVER_OK) || status & VIRTIO_CONFIG_S_FEATURES_OK);
-	FUZZ_CHECK(!(status & VIRTIO_CONFIG_S_NEEDS_RESET) || stats.n_guest_faults > 0);
-	FUZZ_CHECK(fake_driver_read(&vm->driver, VIRTIO_MMIO_INTERRUPT_STATUS) <= 3);
+	FUZZ_CHECK(!(status & VIRTIO_CONFIG_S_NEEDS_RESET) ||
+		   rig_stats(&s->rig).n_guest_faults > 0);
+	FUZZ_CHECK(fake_driver_read(&s->driver, VIRTIO_MMIO_INTERRUPT_STATUS) <= 3);
 }
 
 /* To DRIVER_OK as a good driver does it, so that inputs get that far. */
-static void good_start(struct fuzz_vm *vm, uint64_t features)
+static void good_start(struct subject *s, uint64_t features)
 {
-	fuzz_vm_write(vm, VIRTIO_MMIO_STATUS, 4, 0);
-	vm->driver.arena = FUZZ_ARENA;
-	vm->driver.queues[0] = vm->driver.queues[1] = (struct fake_queue){ 0 };
-	fake_driver_start(&vm->driver, features & (7ull | 3ull << VIRTIO_RING_F_INDIRECT_DESC), 2,
+	rig_reset(&s->rig);
+	fake_driver_init(&s->driver, &s->rig.mem, rig_region(&s->rig), GPA(FUZZ_ARENA));
+	fake_driver_start(&s->driver, features & fake_driver_offered(&s->driver), s->kind->n_queues,
 			  QUEUE_SIZE);
 }
 
-static void step(struct fuzz_vm *vm, struct fuzz_dev *f, struct fuzz_input *in)
+static void any_write(struct subject *s, struct fuzz_input *in, uint8_t how, unsigned size)
+{
+	uint64_t off = how & 8 ? fuzz_u16(in) % (VIRTIO_MMIO_LEN - 8) : fuzz_u8(in) % 80u * 4;
+
+	rig_write_any(&s->rig, off, size, how & 16 ? fuzz_u64(in) : fuzz_u8(in));
+}
+
+static void any_chain(struct subject *s, struct fuzz_input *in, uint32_t q_idx)
+{
+	if (!s->driver.queues[q_idx].size)
+		return;
+	fake_driver_raw_avail(&s->driver, q_idx, fuzz_u8(in) % (QUEUE_SIZE + 1));
+	(void)fake_driver_kick(&s->driver, q_idx);
+}
+
+static void step(struct subject *s, struct fuzz_input *in)
 {
 	static const unsigned sizes[] = { 4, 4, 4, 4, 1, 2, 8, 4 };
-	struct fake_driver *d = &vm->driver;
 	enum op op = (enum op)(fuzz_u8(in) % N_OPS);
 	uint8_t a = fuzz_u8(in);
 	unsigned size = sizes[a % ARRAY_SIZE(sizes)];
+	uint32_t q_idx = a % s->kind->n_queues;
 
 	switch (op) {
-	case OP_READ: {
-		uint64_t off = fuzz_u16(in) % (VIRTIO_MMIO_LEN - 8);
-
-		(void)d->region->ops->read(d->region, off, size);
+	case OP_READ:
+		(void)rig_read(&s->rig, fuzz_u16(in) % (VIRTIO_MMIO_LEN - 8), size);
 		break;
-	}
-	case OP_WRITE: {
-		uint64_t off =
-		    a & 8 ? fuzz_u16(in) % (VIRTIO_MMIO_LEN - 8) : (fuzz_u8(in) % 80u) * 4;
-
-		fuzz_vm_write(vm, off, size, a & 16 ? fuzz_u64(in) : fuzz_u8(in));
+	case OP_WRITE:
+		any_write(s, in, a, size);
 		break;
-	}
 	case OP_STATUS:
-		fuzz_vm_write(vm, VIRTIO_MMIO_STATUS, 4, a);
+		rig_write_any(&s->rig, VIRTIO_MMIO_STATUS, 4, a);
 		break;
 	case OP_GOOD_START:
-		good_start(vm, fuzz_u64(in));
+		good_start(s, fuzz_u64(in));
 		break;
 	case OP_CHAIN:
-		if (d->queues[a & 1].size) {
-			fake_driver_raw_avail(d, a & 1, fuzz_u8(in) % (QUEUE_SIZE + 1));
-			(void)fake_driver_kick(d, a & 1);
-		}
+		any_chain(s, in, q_idx);
 		break;
 	case OP_DESC:
-		if (d->queues[a & 1].size)
-			fuzz_raw_desc(d, a & 1, in);
+		if (s->driver.queues[q_idx].size)
+			fuzz_raw_desc(&s->driver, q_idx, in);
 		break;
 	case OP_TURN:
-		reactor_turn(vm->reactor, 0);
+		rig_turns(&s->rig, 1);
 		break;
 	case OP_POKE:
-		fuzz_vm_poke(vm, in);
+		fuzz_poke(&s->rig.mem, in);
 		break;
 	case OP_COMPLETE:
-		complete(f);
+		if (s->rig.on_wait)
+			s->rig.on_wait(s->rig.ctx);
 		break;
 	case OP_DRAIN:
-		virtio_mmio_drain(vm->mmio);
+		virtio_mmio_drain(s->rig.mmio);
 		break;
 	case N_OPS:
 		break;
@@ -188,21 +215,19 @@ static void step(struct fuzz_vm *vm, struct fuzz_dev *f, struct fuzz_input *in)
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
 	struct fuzz_input in = { data, size };
-	static struct fuzz_dev f;
-	static struct fuzz_vm vm;
+	static struct subject s;
+	size_t kind = fuzz_u8(&in) % (n_subject_kinds + 1);
 
-	f = (struct fuzz_dev){ 0 };
-	fuzz_vm_open(&vm);
-	virtio_dev_init(&f.dev, &dev_ops, vm.reactor);
-	fuzz_vm_attach(&vm, &f.dev);
-	vm.on_wait = complete;
-	vm.ctx = &f;
+	s = (struct subject){ .kind = kind ? subject_kinds[kind - 1] : &holder };
+	fuzz_rig_open(&s.rig);
+	s.dev = s.kind->open(&s);
+	fuzz_rig_attach(&s.rig, s.dev, &s.driver);
 	for (int i = 0; i < OPS_MAX && in.n > 0; i++) {
-		step(&vm, &f, &in);
-		check(&vm);
+		step(&s, &in);
+		check(&s);
 	}
-	fuzz_vm_stop(&vm);
-	virtio_dev_fini(&f.dev);
-	fuzz_vm_close(&vm);
+	rig_detach(&s.rig);
+	s.kind->close(&s);
+	rig_close(&s.rig);
 	return 0;
 }

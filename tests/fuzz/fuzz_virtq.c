@@ -115,16 +115,6 @@ static void push(struct run *r, struct fuzz_input *in)
 	virtq_push(&r->q, chain, written < chain->writable_len ? written : chain->writable_len);
 }
 
-static void poke(struct run *r, struct fuzz_input *in)
-{
-	uint8_t bytes[16];
-	uint16_t at = fuzz_u16(in);
-
-	fuzz_take(in, bytes, sizeof(bytes));
-	if (guest_mem_write(&r->mem, GPA(at), bytes, sizeof(bytes)) < 0)
-		return; /* across a border: nothing written */
-}
-
 /* One entry of an indirect table. */
 static void write_table(struct run *r, struct fuzz_input *in)
 {
@@ -159,7 +149,7 @@ static void step(struct run *r, struct fuzz_input *in)
 		(void)virtq_flush(&r->q);
 		break;
 	case OP_POKE:
-		poke(r, in);
+		fuzz_poke(&r->mem, in);
 		break;
 	case OP_TABLE:
 		write_table(r, in);

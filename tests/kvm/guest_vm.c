@@ -144,8 +144,12 @@ static void build(struct guest_vm *g)
 		.initrd_fd = g->initrd_fd,
 		.initrd_len = g->config->initrd_len,
 		.cmdline = g->config->cmdline ? g->config->cmdline : "",
-		.topology = { 1, 1, g->config->n_cpus ? g->config->n_cpus : 1, 1 },
+		.topology =
+		    g->config->topology
+			? *g->config->topology
+			: topology_uniform(1, 1, g->config->n_cpus ? g->config->n_cpus : 1, 1),
 		.memory_mib = MEMORY_MIB,
+		.net = g->config->net,
 		.console.names = { NULL, "frames", "relay" },
 		.com1 = on_com1,
 		.com2 = on_com2,

@@ -56,7 +56,8 @@ static void check_end(struct guest_vm *g)
 }
 
 /* @noise: the guest says other things on port 1 before. */
-static void run_sender(const char *cmdline, size_t frames_pace, bool noise)
+static void run_sender(const char *cmdline, size_t frames_pace, bool noise,
+		       const struct topology *topology)
 {
 	struct buf initrd = { 0 };
 	make_initrd(&initrd);
@@ -66,6 +67,7 @@ static void run_sender(const char *cmdline, size_t frames_pace, bool noise)
 						.cmdline = cmdline,
 						.initrd = initrd.data,
 						.initrd_len = initrd.len,
+						.topology = topology,
 						.frames_pace = frames_pace,
 						.on_output = ack_exit },
 		     LIMIT_MS);
@@ -81,12 +83,12 @@ static void run_sender(const char *cmdline, size_t frames_pace, bool noise)
 
 static void send_initrd(const char *cmdline, size_t frames_pace)
 {
-	run_sender(cmdline, frames_pace, false);
+	run_sender(cmdline, frames_pace, false, NULL);
 }
 
 static void send_initrd_after(const char *cmdline, size_t frames_pace)
 {
-	run_sender(cmdline, frames_pace, true);
+	run_sender(cmdline, frames_pace, true, NULL);
 }
 
 static void test_send_polling_all_bytes_arrive(void **state UNUSED)
@@ -107,6 +109,13 @@ static void test_send_by_interrupts_all_bytes_arrive(void **state UNUSED)
 static void test_send_by_interrupts_with_event_idx_all_bytes_arrive(void **state UNUSED)
 {
 	send_initrd("send irq event_idx", 0);
+}
+
+/* Its interrupts go through our own I/O APIC. */
+static void test_send_by_interrupts_in_a_vm_of_272_cpus_all_bytes_arrive(void **state UNUSED)
+{
+	const struct topology wide = topology_uniform(1, 17, 16, 1);
+	run_sender("send irq event_idx", 0, false, &wide);
 }
 
 /* Back-pressure in the middle of the guest's buffers, a different place each time. */
@@ -260,6 +269,7 @@ int main(void)
 		cmocka_unit_test(test_send_polling_with_event_idx_all_bytes_arrive),
 		cmocka_unit_test(test_send_by_interrupts_all_bytes_arrive),
 		cmocka_unit_test(test_send_by_interrupts_with_event_idx_all_bytes_arrive),
+		cmocka_unit_test(test_send_by_interrupts_in_a_vm_of_272_cpus_all_bytes_arrive),
 		cmocka_unit_test(test_send_to_a_slow_host_all_bytes_arrive),
 		cmocka_unit_test(test_flood_power_off_right_after_loses_no_byte),
 		cmocka_unit_test(test_many_boots_lose_nothing_and_leave_nothing),

@@ -11,7 +11,7 @@
 
 #include "abi/frame.h"
 
-enum { LIMIT_MS = 20 * 1000, HANG_MS = 300 };
+enum { LIMIT_MS = 20 * 1000, HANG_MS = 300, WIDE_LIMIT_MS = 60 * 1000 };
 
 static void test_flat_powers_off_without_a_word(void **state UNUSED)
 {
@@ -93,6 +93,22 @@ static void test_smp_every_cpu_starts_with_its_apic_id(void **state UNUSED)
 	}
 }
 
+/* Ids above 255 with few CPUs: three fields, each wider than its count. */
+static void test_wide_ids_interrupts_reach_the_highest_id(void **state UNUSED)
+{
+	const struct topology sparse = topology_uniform(1, 5, 5, 5);
+	struct guest_vm g;
+	guest_vm_run(&g,
+		     &(struct guest_vm_config){
+			 .guest = "wide", .cmdline = "cpus=125", .topology = &sparse },
+		     WIDE_LIMIT_MS);
+	if (g.end != VM_POWER_OFF)
+		print_error("%s; %s\n", g.end_text, buf_str(&g.com1));
+	assert_int_equal(g.end, VM_POWER_OFF);
+	assert_string_equal(buf_str(&g.com1), "highest id: 292\ninterrupts: 5\nat id: 292\n");
+	guest_vm_fini(&g);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -100,6 +116,7 @@ int main(void)
 		cmocka_unit_test(test_hello_gets_command_line_and_initrd),
 		cmocka_unit_test(test_ends_each_is_told_apart),
 		cmocka_unit_test(test_smp_every_cpu_starts_with_its_apic_id),
+		cmocka_unit_test(test_wide_ids_interrupts_reach_the_highest_id),
 	};
 	guest_vm_skip_without_kvm();
 	return cmocka_run_group_tests(tests, NULL, NULL);

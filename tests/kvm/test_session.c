@@ -64,7 +64,7 @@ static void start(struct runner *r, const char *cmdline, const struct buf *initr
 			.initrd_fd = initrd_fd,
 			.initrd_len = initrd ? initrd->len : 0,
 			.cmdline = cmdline,
-			.topology = { 1, 1, 1, 1 },
+			.topology = topology_uniform(1, 1, 1, 1),
 			.memory_mib = 64 },
 		.relay_fd = relay_fd,
 		.timeout_ns = timeout_ms * NS_PER_MS,

@@ -95,4 +95,19 @@ lab lab_unexplained_status_is_a_failure 1 '1 passed, 1 failed, 0 skipped'
 lab_run 'exit 0'
 lab lab_that_ran_nothing_is_a_failure 1 '0 passed, 1 failed, 0 skipped'
 
+# --- the fuzzer's ---
+fuzz_run() { # LINES: what a fake tools/fuzz does
+	printf '%s\n' '#!/bin/bash' "$@" > "$tree/tools/fuzz"
+	chmod +x "$tree/tools/fuzz"
+}
+fuzz() { # NAME STATUS TEXT
+	mkdir -p "$tree/bin" && ln -sf /bin/true "$tree/bin/clang"
+	expect "$@" env PATH="$tree/bin:$PATH" "$tree/tools/run-tests" --only fuzz
+}
+fuzz_run 'echo "ok a: 5 inputs"' 'echo "ok b: 7 inputs"' 'echo "fuzz: 2 targets, 12 inputs, 0 min 3 s of CPU, 0 failed"'
+fuzz fuzz_targets_are_counted 0 '2 passed, 0 failed, 0 skipped'
+fuzz fuzz_inputs_are_printed 0 '12 inputs, 0 min 3 s of CPU'
+fuzz_run 'echo "==1==ERROR: overflow"' 'echo "not ok a: status 1"' 'exit 1'
+fuzz fuzz_crash_shows_its_log 1 'ERROR: overflow'
+
 tap_end

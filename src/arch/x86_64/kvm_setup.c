@@ -11,6 +11,7 @@
 #include "arch/arch.h"
 #include "arch/x86_64/host_error.h"
 #include "arch/x86_64/layout.h"
+#include "arch/x86_64/split_irqchip.h"
 
 struct capability {
 	int number;
@@ -62,30 +63,6 @@ int arch_check_capabilities(int kvm_fd, struct error *err)
 uint64_t arch_vcpu_id(const struct topology *t, uint32_t cpu)
 {
 	return topology_apic_id(t, cpu);
-}
-
-static int check_size(int vm_fd, const struct topology *t, struct error *err)
-{
-	uint32_t n = topology_n_cpus(t);
-	uint32_t max_id = topology_apic_id(t, n - 1);
-	int max_cpus = ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
-	int id_limit = ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPU_ID);
-
-	if (max_id > MAX_XAPIC_ID)
-		(void)error_set_text(
-		    err, -ENOTSUP,
-		    "%u CPUs with APIC ids up to %u: an id above %d needs the userspace IOAPIC", n,
-		    max_id, MAX_XAPIC_ID);
-	else if (max_cpus > 0 && n > (uint32_t)max_cpus)
-		(void)error_set_text(
-		    err, -ENOTSUP, "%u CPUs: this host's KVM has at most %d in a VM", n, max_cpus);
-	else if (id_limit > 0 && max_id >= (uint32_t)id_limit)
-		(void)error_set_text(err, -ENOTSUP,
-				     "%u CPUs with APIC ids up to %u: this host's KVM ends at %d",
-				     n, max_id, id_limit - 1);
-	else
-		return 0;
-	return error_classify(err, ERROR_SKIP);
 }
 
 /* Real-mode emulation of Intel processors without unrestricted guest keeps its own structures in
@@ -142,12 +119,15 @@ static int create_pit(int vm_fd, struct error *err)
 
 int arch_vm_init(int vm_fd, const struct arch_vm_config *config, struct error *err)
 {
-	int res = check_size(vm_fd, config->topology, err);
+	bool split = split_irqchip_is_needed(config->topology);
 
+	if (split && config->pit)
+		return error_set_usage(err, -EINVAL,
+				       "--pit: a machine with APIC ids above %d has no i8254",
+				       MAX_XAPIC_ID);
+	int res = set_private_pages(vm_fd, err);
 	if (res == 0)
-		res = set_private_pages(vm_fd, err);
-	if (res == 0)
-		res = create_irqchip(vm_fd, err);
+		res = split ? split_irqchip_enable(vm_fd, err) : create_irqchip(vm_fd, err);
 	if (res == 0 && config->pit)
 		res = create_pit(vm_fd, err);
 	return res;

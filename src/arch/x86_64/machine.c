@@ -16,6 +16,13 @@ const struct arch_machine arch_machine = {
 	.uart_is_mmio = false,
 };
 
+const struct memory_space arch_memory_space = {
+	.start = 0,
+	.gap_start = MMIO_GAP_ADDR,
+	.gap_end = MMIO_GAP_END,
+	.limit = (uint64_t)1 << 52, /* CPUID 0x80000008: no processor has more address bits */
+};
+
 /*
  * Nothing here may change what is measured: no mitigations=off, no tsc=reliable (KVM tells the guest
  * itself, and only where it is true), no scheduler or idle option.

@@ -15,6 +15,7 @@
 #include "arch/arch.h"
 #include "arch/x86_64/host_error.h"
 #include "arch/x86_64/layout.h"
+#include "arch/x86_64/split_irqchip.h"
 
 enum {
 	EFER_LME = 1 << 8,
@@ -32,10 +33,13 @@ enum {
 	MSR_MTRR_DEF_TYPE = 0x2FF,
 	MTRR_ENABLED_WRITE_BACK = 1 << 11 | 6,
 
+	APIC_BASE_X2APIC = 1 << 10,
+
 	LAPIC_LVT_LINT0 = 0x350,
 	LAPIC_LVT_LINT1 = 0x360,
 	LVT_MODE_NMI = 4 << 8,
 	LVT_MODE_EXTINT = 7 << 8,
+	LVT_MASKED = 1 << 16,
 };
 
 /* Segments as the GDT of page_tables.c has them. */
@@ -67,7 +71,7 @@ static void set_segments(struct kvm_sregs *s)
 	s->idt = (struct kvm_dtable){ 0 };
 }
 
-static int set_sregs(int vcpu_fd, struct error *err)
+static int set_sregs(int vcpu_fd, bool x2apic, struct error *err)
 {
 	struct kvm_sregs s;
 
@@ -78,6 +82,10 @@ static int set_sregs(int vcpu_fd, struct error *err)
 	s.cr3 = PML4_ADDR;
 	s.cr4 = X86_CR4_PAE;
 	s.efer = EFER_LME | EFER_LMA;
+	/* As firmware leaves a machine with such ids: older kernels ignore those above 254
+	 * otherwise. */
+	if (x2apic)
+		s.apic_base |= APIC_BASE_X2APIC;
 	if (ioctl(vcpu_fd, KVM_SET_SREGS, &s) < 0)
 		return host_error_set(err, errno, "KVM_SET_SREGS");
 	return 0;
@@ -137,11 +145,11 @@ static int set_msrs(int vcpu_fd, struct error *err)
 	return 0;
 }
 
-/* Virtual wire mode, as a PC's firmware sets it up on the boot processor: the PIC on LINT0, NMI on
- * LINT1. */
-static int set_lapic(int vcpu_fd, struct error *err)
+/* Virtual wire mode, as a PC's firmware sets it up on the boot processor: the PIC (where there
+ * is one) on LINT0, NMI on LINT1. */
+static int set_lapic(int vcpu_fd, bool pic, struct error *err)
 {
-	const uint32_t lint0 = LVT_MODE_EXTINT, lint1 = LVT_MODE_NMI;
+	const uint32_t lint0 = pic ? LVT_MODE_EXTINT : LVT_MASKED, lint1 = LVT_MODE_NMI;
 	struct kvm_lapic_state lapic;
 
 	if (ioctl(vcpu_fd, KVM_GET_LAPIC, &lapic) < 0)
@@ -155,14 +163,15 @@ static int set_lapic(int vcpu_fd, struct error *err)
 
 static int init_boot_cpu(int vcpu_fd, const struct arch_boot *boot, struct error *err)
 {
-	int res = set_sregs(vcpu_fd, err);
+	bool split = split_irqchip_is_needed(boot->topology);
+	int res = set_sregs(vcpu_fd, split, err);
 
 	if (res == 0)
 		res = set_regs(vcpu_fd, boot, err);
 	if (res == 0)
 		res = set_fpu(vcpu_fd, err);
 	if (res == 0)
-		res = set_lapic(vcpu_fd, err);
+		res = set_lapic(vcpu_fd, !split, err);
 	return res;
 }
 

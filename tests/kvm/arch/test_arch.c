@@ -25,7 +25,12 @@
 enum { RAM = 4 * 1024 * 1024, MAX_CPUS = 8, EXIT_TEST_SKIPPED = 77 };
 
 /* Three cores per LLC: ids 0 1 2 4 5 6. */
-static const struct topology six_cpus = { 1, 2, 3, 1 };
+static const struct topology six_cpus = { .nodes = { { .n_llcs = 2 } },
+					  .distances = { { TOPOLOGY_LOCAL_DISTANCE } },
+					  .n_nodes = 1,
+					  .n_llcs = 2,
+					  .cores_per_llc = 3,
+					  .threads_per_core = 1 };
 
 struct vm {
 	int kvm_fd, fd;
@@ -49,7 +54,10 @@ static void add_vcpus(struct vm *vm, const struct cpu_mask *mask)
 {
 	const struct topology *t = vm->boot.topology;
 
-	assert_int_equal(arch_cpuid_new(vm->kvm_fd, t, mask, &vm->cpuid, &vm->err), 0);
+	assert_int_equal(arch_cpuid_new(vm->kvm_fd,
+					&(struct arch_cpuid_config){ .topology = t, .mask = mask },
+					&vm->cpuid, &vm->err),
+			 0);
 	for (uint32_t cpu = 0; cpu < topology_n_cpus(t); cpu++) {
 		vm->vcpu_fds[cpu] = ioctl(vm->fd, KVM_CREATE_VCPU, arch_vcpu_id(t, cpu));
 		assert_true(vm->vcpu_fds[cpu] >= 0);
@@ -106,7 +114,7 @@ static void test_vm_init_pic_is_left_masked(void **state)
 
 static void test_vm_init_pit_exists_only_when_asked_for(void **state)
 {
-	static const struct topology one = { 1, 1, 1, 1 };
+	const struct topology one = topology_uniform(1, 1, 1, 1);
 	struct kvm_pit_state2 pit;
 	struct vm vm;
 
@@ -211,7 +219,7 @@ static void test_run_code_sees_zero_page_and_leaves_by_a_port(void **state)
 		0x66, 0xBA, 0xF8, 0x03, /* mov dx, 0x3f8 */
 		0xEE,                   /* out dx, al */
 	};
-	static const struct topology one = { 1, 1, 1, 1 };
+	const struct topology one = topology_uniform(1, 1, 1, 1);
 	struct vm vm;
 	char text[512];
 	int size;
@@ -231,7 +239,7 @@ static void test_run_code_sees_zero_page_and_leaves_by_a_port(void **state)
 
 static void test_cpuid_mask_reaches_the_vcpu(void **state)
 {
-	static const struct topology one = { 1, 1, 1, 1 };
+	const struct topology one = topology_uniform(1, 1, 1, 1);
 	struct cpuid_table t = { .n = CPUID_MAX_ENTRIES };
 	struct cpu_mask mask;
 	struct error err;

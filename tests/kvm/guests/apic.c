@@ -7,9 +7,11 @@
 enum {
 	IOAPIC_SELECT = 0xfec00000u,
 	IOAPIC_WINDOW = 0xfec00010u,
-	IOAPIC_REDIRECTION = 0x10, /* two registers per pin */
 	PIC1_DATA = 0x21,
 	PIC2_DATA = 0xa1,
+	MSR_APIC_BASE = 0x1b,
+	APIC_BASE_X2APIC = 1 << 10,
+	MSR_X2APIC = 0x800, /* and the register's offset / 16 */
 	VECTOR = 0x40,
 	VECTOR_SPURIOUS = 0xff,
 	GATE_INTERRUPT = 0x8e00, /* present, DPL 0, interrupts off */
@@ -29,16 +31,63 @@ struct interrupt_frame;
 static struct gate idt[256];
 static void (*handler)(void);
 
-static void ioapic_write(uint32_t reg, uint32_t v)
+void ioapic_write(uint32_t reg, uint32_t v)
 {
 	mmio_write32(IOAPIC_SELECT, reg);
 	mmio_write32(IOAPIC_WINDOW, v);
 }
 
+uint32_t ioapic_read(uint32_t reg)
+{
+	mmio_write32(IOAPIC_SELECT, reg);
+	return mmio_read32(IOAPIC_WINDOW);
+}
+
+/* Bits 0 to 7 of the destination in bits 56 to 63 of the entry, the others in 49 to 55. */
+void ioapic_route(unsigned pin, uint32_t id, uint32_t low)
+{
+	ioapic_write(IOAPIC_REDIRECTION + 2 * pin + 1, (id & 0xff) << 24 | (id >> 8 & 0x7f) << 17);
+	ioapic_write(IOAPIC_REDIRECTION + 2 * pin, low);
+}
+
+uint64_t read_msr(uint32_t msr)
+{
+	uint32_t low, high;
+	__asm__ volatile("rdmsr" : "=a"(low), "=d"(high) : "c"(msr));
+	return low | (uint64_t)high << 32;
+}
+
+void write_msr(uint32_t msr, uint64_t v)
+{
+	__asm__ volatile("wrmsr"
+			 :
+			 : "c"(msr), "a"((uint32_t)v), "d"((uint32_t)(v >> 32))
+			 : "memory");
+}
+
+bool lapic_is_x2apic(void)
+{
+	return read_msr(MSR_APIC_BASE) & APIC_BASE_X2APIC;
+}
+
+static void lapic_write(unsigned reg, uint32_t v)
+{
+	if (lapic_is_x2apic())
+		write_msr(MSR_X2APIC + reg / 16, v);
+	else
+		mmio_write32(LAPIC_BASE + reg, v);
+}
+
+uint32_t lapic_id(void)
+{
+	return lapic_is_x2apic() ? (uint32_t)read_msr(MSR_X2APIC + LAPIC_ID / 16)
+				 : mmio_read32(LAPIC_BASE + LAPIC_ID) >> 24;
+}
+
 __attribute__((interrupt)) static void on_vector(struct interrupt_frame *frame UNUSED)
 {
 	handler();
-	mmio_write32(LAPIC_BASE + LAPIC_EOI, 0);
+	lapic_write(LAPIC_EOI, 0);
 }
 
 __attribute__((interrupt)) static void on_spurious(struct interrupt_frame *frame UNUSED)
@@ -71,7 +120,7 @@ static void load_idt(void)
 
 void lapic_enable(void)
 {
-	mmio_write32(LAPIC_BASE + LAPIC_SPURIOUS, 0x100 | VECTOR_SPURIOUS);
+	lapic_write(LAPIC_SPURIOUS, 0x100 | VECTOR_SPURIOUS);
 }
 
 void interrupts_route(unsigned gsi, void (*on_interrupt)(void))
@@ -83,9 +132,7 @@ void interrupts_route(unsigned gsi, void (*on_interrupt)(void))
 	out8(PIC1_DATA, 0xff);
 	out8(PIC2_DATA, 0xff);
 	lapic_enable();
-	uint32_t self = mmio_read32(LAPIC_BASE + LAPIC_ID) >> 24;
-	ioapic_write(IOAPIC_REDIRECTION + 2 * gsi + 1, self << 24);
-	ioapic_write(IOAPIC_REDIRECTION + 2 * gsi, VECTOR); /* fixed, edge, high, not masked */
+	ioapic_route(gsi, lapic_id(), VECTOR); /* fixed, edge, high, not masked */
 }
 
 void interrupts_wait(volatile bool *pending)

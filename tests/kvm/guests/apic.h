@@ -1,4 +1,4 @@
-/* Local APIC in xAPIC mode, I/O APIC, and the interrupt descriptor table. */
+/* Local APIC in the mode it is found in, I/O APIC, and the interrupt descriptor table. */
 #pragma once
 
 #include "guest.h"
@@ -13,6 +13,19 @@ enum {
 };
 #define LAPIC_BASE ((uintptr_t)LAPIC)
 
+/* Registers of the I/O APIC. */
+enum { IOAPIC_REDIRECTION = 0x10 /* two per pin, the low half first */ };
+void ioapic_write(uint32_t reg, uint32_t v);
+uint32_t ioapic_read(uint32_t reg);
+/* @pin to the CPU with APIC id @id, which may have 15 bits; @low is the lower half of its entry. */
+void ioapic_route(unsigned pin, uint32_t id, uint32_t low);
+
+uint64_t read_msr(uint32_t msr);
+void write_msr(uint32_t msr, uint64_t v);
+
+/* A machine with APIC ids above 254 starts in x2APIC mode: MSRs instead of the window at LAPIC_BASE. */
+bool lapic_is_x2apic(void);
+uint32_t lapic_id(void);
 void lapic_enable(void);
 /*
  * GSI @gsi, edge, active high, to this CPU; @on_interrupt runs with interrupts off, EOI follows by

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "arch/x86_64/acpi.h"
+#include "base/topology_text.h"
 
 static int dump(const char *dir, const char *name, const uint8_t *data, size_t n)
 {

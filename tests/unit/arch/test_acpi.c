@@ -10,6 +10,7 @@
 
 #include "arch/x86_64/acpi.h"
 #include "base/num.h"
+#include "base/topology_text.h"
 
 enum { AT = 0xE0000 };
 
@@ -115,7 +116,7 @@ static void test_dsdt_announces_only_the_devices_that_exist(void **state)
 				       6,    0,    3,    1,    6,    0,    0, 0 };
 	static const uint8_t net[] = { 0x00, 0x20, 0x00, 0xC0, 0x00, 0x10, 0, 0, 0x89,
 				       6,    0,    3,    1,    7,    0,    0, 0 };
-	const struct topology t = { 1, 1, 1, 1 };
+	const struct topology t = topology_uniform(1, 1, 1, 1);
 
 	for (unsigned bits = 0; bits < 8; bits++) {
 		struct arch_boot boot = {
@@ -193,7 +194,7 @@ static void test_madt_pcat_compat_only_with_a_pic(void **state)
 
 static void test_write_largest_topology_fits_its_area(void **state)
 {
-	const struct topology t = { 1, 1, TOPOLOGY_MAX_CPUS, 1 };
+	const struct topology t = topology_uniform(1, 1, TOPOLOGY_MAX_CPUS, 1);
 	struct arch_boot boot = { .topology = &t, .console = true, .blk = true, .net = true };
 	struct guest_mem mem = { 0 };
 	struct error err;

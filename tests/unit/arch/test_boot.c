@@ -12,7 +12,12 @@
 #include "arch/x86_64/layout.h"
 #include "base/num.h"
 
-static const struct topology four_cpus = { 1, 1, 4, 1 };
+static const struct topology four_cpus = { .nodes = { { .n_llcs = 1 } },
+					   .distances = { { TOPOLOGY_LOCAL_DISTANCE } },
+					   .n_nodes = 1,
+					   .n_llcs = 1,
+					   .cores_per_llc = 4,
+					   .threads_per_core = 1 };
 
 static struct arch_boot make_boot(void)
 {

@@ -13,7 +13,12 @@
 #include "arch/x86_64/boot_params.h"
 #include "base/num.h"
 
-static const struct topology one_cpu = { 1, 1, 1, 1 };
+static const struct topology one_cpu = { .nodes = { { .n_llcs = 1 } },
+					 .distances = { { TOPOLOGY_LOCAL_DISTANCE } },
+					 .n_nodes = 1,
+					 .n_llcs = 1,
+					 .cores_per_llc = 1,
+					 .threads_per_core = 1 };
 static const gpa_t rsdp = { 0xE0000 };
 
 static uint64_t number(const struct boot_params *bp, size_t off, size_t n)

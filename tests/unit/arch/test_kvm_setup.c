@@ -27,25 +27,40 @@ static void test_check_capabilities_missing_ones_are_named(void **state)
 	assert_null(strstr(err.text, "PIT")); /* needed only where one is made */
 }
 
-static void test_vm_init_apic_id_above_254_is_a_skip(void **state)
+/* Tables of shapes: nodes, LLCs, cores, threads. */
+static struct topology of(const uint32_t n[4])
 {
-	static const struct topology too_large[] = { { 1, 1, 256, 1 },
-						     { 1, 14, 9, 2 },
-						     { 1, 86, 3, 1 } };
+	return topology_uniform(n[0], n[1], n[2], n[3]);
+}
 
-	for (size_t i = 0; i < ARRAY_SIZE(too_large); i++) {
-		struct arch_vm_config config = { .topology = &too_large[i] };
-		struct error err;
+static void test_vm_init_pit_beside_wide_apic_ids_is_a_usage_error(void **state)
+{
+	const struct topology t = topology_uniform(1, 1, 256, 1);
+	struct arch_vm_config config = { .topology = &t, .pit = true };
+	struct error err;
 
-		assert_int_equal(arch_vm_init(-1, &config, &err), -ENOTSUP);
-		assert_int_equal(err.class, ERROR_SKIP);
-		assert_non_null(strstr(err.text, "userspace IOAPIC"));
-	}
+	assert_int_equal(arch_vm_init(-1, &config, &err), -EINVAL);
+	assert_int_equal(err.class, ERROR_USAGE);
+	assert_non_null(strstr(err.text, "--pit"));
+	config.pit = false;
+	assert_int_equal(arch_vm_init(-1, &config, &err), -EBADF);
+	assert_int_equal(err.class, ERROR_INFRA);
+}
+
+static void test_irqchip_is_in_this_process_only_for_wide_apic_ids(void **state)
+{
+	const struct topology narrow = topology_uniform(1, 1, 255, 1),
+			      wide = topology_uniform(1, 86, 3, 1);
+
+	assert_null(arch_irqchip_new(-1, &narrow));
+	struct arch_irqchip *c = arch_irqchip_new(-1, &wide);
+	assert_non_null(c);
+	assert_null(arch_irqchip_free(c));
 }
 
 static void test_vm_init_failing_ioctl_is_named(void **state)
 {
-	const struct topology t = { 1, 1, 255, 1 };
+	const struct topology t = topology_uniform(1, 1, 255, 1);
 	struct arch_vm_config config = { .topology = &t };
 	struct error err;
 
@@ -57,7 +72,7 @@ static void test_vm_init_failing_ioctl_is_named(void **state)
 static void test_vcpu_id_has_gaps_where_counts_are_no_powers_of_two(void **state)
 {
 	static const struct {
-		struct topology t;
+		uint32_t t[4];
 		uint32_t cpu;
 		uint64_t id;
 	} cases[] = {
@@ -66,8 +81,10 @@ static void test_vcpu_id_has_gaps_where_counts_are_no_powers_of_two(void **state
 		{ { 1, 2, 4, 2 }, 15, 15 }, { { 2, 2, 5, 3 }, 29, 1 << 5 | 4 << 2 | 2 },
 	};
 
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++)
-		assert_int_equal(arch_vcpu_id(&cases[i].t, cases[i].cpu), cases[i].id);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct topology t = of(cases[i].t);
+		assert_int_equal(arch_vcpu_id(&t, cases[i].cpu), cases[i].id);
+	}
 }
 
 static void test_host_error_transient_ones_say_host_resources(void **state)
@@ -88,7 +105,8 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_check_capabilities_missing_ones_are_named),
-		cmocka_unit_test(test_vm_init_apic_id_above_254_is_a_skip),
+		cmocka_unit_test(test_vm_init_pit_beside_wide_apic_ids_is_a_usage_error),
+		cmocka_unit_test(test_irqchip_is_in_this_process_only_for_wide_apic_ids),
 		cmocka_unit_test(test_vm_init_failing_ioctl_is_named),
 		cmocka_unit_test(test_vcpu_id_has_gaps_where_counts_are_no_powers_of_two),
 		cmocka_unit_test(test_host_error_transient_ones_say_host_resources),

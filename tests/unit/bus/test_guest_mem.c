@@ -158,6 +158,22 @@ static void test_write_then_read_gives_the_same_bytes(void **state)
 	assert_int_equal(iov.iov_len, 8);
 }
 
+static void test_copy_within_guest_memory_may_overlap(void **state)
+{
+	const struct guest_mem *mem = *state;
+	struct guest_slice from, to;
+	char buf[12];
+
+	assert_int_equal(guest_mem_write(mem, GPA(LOW), "0123456789", 10), 0);
+	assert_int_equal(guest_mem_slice(mem, GPA(LOW), 8, &from), 0);
+	assert_int_equal(guest_mem_slice(mem, GPA(LOW + 2), 9, &to), 0);
+	assert_int_equal(guest_slice_copy(to, from, 9), -EFAULT);
+	assert_int_equal(guest_slice_copy(from, to, 9), -EFAULT);
+	assert_int_equal(guest_slice_copy(to, from, 8), 0);
+	assert_int_equal(guest_mem_read(mem, GPA(LOW), buf, 10), 0);
+	assert_memory_equal(buf, "0101234567", 10);
+}
+
 static void test_scalars_are_little_endian_in_place(void **state)
 {
 	const struct guest_mem *mem = *state;
@@ -239,6 +255,7 @@ int main(void)
 		cmocka_unit_test(test_add_beyond_the_table_is_refused),
 		MEM_TEST(test_copies_outside_of_slice_move_nothing),
 		MEM_TEST(test_write_then_read_gives_the_same_bytes),
+		MEM_TEST(test_copy_within_guest_memory_may_overlap),
 		MEM_TEST(test_scalars_are_little_endian_in_place),
 		MEM_TEST(test_scalar_outside_or_misaligned_aborts),
 		cmocka_unit_test(test_gpa_add_wrapping_is_false),

@@ -30,6 +30,23 @@ static void test_pulse_without_descriptor_only_counts(void **state)
 	assert_int_equal(line.n_raised, 1);
 }
 
+static void count_pin(void *ctx, unsigned pin)
+{
+	((unsigned *)ctx)[pin]++;
+}
+
+static void test_pulse_with_sink_reaches_its_pin(void **state)
+{
+	unsigned n[3] = { 0 };
+	struct irq_line line = { .fd = -1, .sink = { count_pin, n, 2 } };
+
+	irq_line_pulse(&line);
+	irq_line_pulse(&line);
+	assert_int_equal(n[2], 2);
+	assert_int_equal(n[0] + n[1], 0);
+	assert_int_equal(line.n_raised, 2);
+}
+
 static void test_pulse_with_full_counter_does_not_block(void **state)
 {
 	struct irq_line line = { .fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK) };
@@ -46,6 +63,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_pulse_with_descriptor_signals_and_counts),
 		cmocka_unit_test(test_pulse_without_descriptor_only_counts),
+		cmocka_unit_test(test_pulse_with_sink_reaches_its_pin),
 		cmocka_unit_test(test_pulse_with_full_counter_does_not_block),
 	};
 

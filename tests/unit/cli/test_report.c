@@ -32,7 +32,8 @@ static int setup(void **state)
 	strcpy(f->dir, "/var/tmp/ktstr-test-XXXXXX");
 	assert_non_null(mkdtemp(f->dir));
 	(void)snprintf(f->path, sizeof(f->path), "%s/result.json", f->dir);
-	f->options = (struct run_options){ .topology = { 1, 2, 3, 1 }, .memory_mib = 64 };
+	f->options =
+	    (struct run_options){ .topology = topology_uniform(1, 2, 3, 1), .memory_mib = 64 };
 	run_result_init(&f->result);
 	f->report = (struct report){ .options = &f->options,
 				     .result = &f->result,

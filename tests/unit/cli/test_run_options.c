@@ -58,7 +58,7 @@ static void test_defaults(void **state UNUSED)
 	assert_null(o.command[1]);
 	assert_false(o.timeline || o.keep || o.force || o.kaslr || o.pit || o.interactive);
 	assert_false(o.forward_stdin || o.help);
-	assert_null(o.disk);
+	assert_false(o.has_disk);
 	done(&l, &o);
 	assert_int_equal(parse(&l, "shell", &o, &err), 0);
 	assert_true(o.interactive);
@@ -95,8 +95,8 @@ static void test_every_option_is_taken(void **state UNUSED)
 	assert_string_equal(o.relay_host, "/h");
 	assert_string_equal(o.dmesg, "D");
 	assert_string_equal(o.json, "J");
-	assert_string_equal(o.disk, "/i");
-	assert_true(o.disk_read_only);
+	assert_true(o.has_disk && o.disk.read_only);
+	assert_string_equal(o.disk.path, "/i");
 	done(&l, &o);
 	assert_int_equal(parse(&l,
 			       "run --initrd I --cpu -cx16,-popcnt --timeline --keep --force "
@@ -104,8 +104,8 @@ static void test_every_option_is_taken(void **state UNUSED)
 			       &o, &err),
 			 0);
 	assert_string_equal(o.initrd, "I");
-	assert_string_equal(o.disk, "J");
-	assert_false(o.disk_read_only);
+	assert_string_equal(o.disk.path, "J");
+	assert_false(o.disk.read_only);
 	assert_true(o.cpu_mask.n > 0);
 	assert_true(o.timeline && o.keep && o.force && o.kaslr && o.pit && o.forward_stdin);
 	done(&l, &o);

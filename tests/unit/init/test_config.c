@@ -34,9 +34,11 @@ static void test_parse_all_keys_keeps_order(void **state)
 
 	(void)state;
 	assert_int_equal(
-	    parse(RECORDS("exec=/bin/sh\0arg=sh\0module=/a.ko\0arg=-c\0env=A=b=c\0"
-			  "arg=\0module=/b.ko\0cwd=/tmp\0relay=/run/x\0tty=0\0stdin=1\0kmsg=1"),
-		  &c, &f),
+	    parse(
+		RECORDS(
+		    "exec=/bin/sh\0arg=sh\0module=/a.ko\0arg=-c\0env=A=b=c\0"
+		    "arg=\0module=/b.ko\0cwd=/tmp\0relay=/run/x\0net=pair\0tty=0\0stdin=1\0kmsg=1"),
+		&c, &f),
 	    0);
 	assert_string_equal(c.exec, "/bin/sh");
 	assert_string_equal(c.argv[0], "sh");
@@ -50,6 +52,7 @@ static void test_parse_all_keys_keeps_order(void **state)
 	assert_null(c.modules[2]);
 	assert_string_equal(c.cwd, "/tmp");
 	assert_string_equal(c.relay, "/run/x");
+	assert_string_equal(c.net, "pair");
 	assert_false(c.tty);
 	assert_true(c.feed_stdin);
 	assert_true(c.kmsg);
@@ -70,6 +73,7 @@ static void test_parse_program_alone_gets_defaults(void **state)
 	assert_null(c.modules[0]);
 	assert_null(c.cwd);
 	assert_null(c.relay);
+	assert_null(c.net);
 	assert_false(c.tty || c.feed_stdin || c.kmsg);
 	config_fini(&c);
 }
@@ -87,6 +91,8 @@ static void test_parse_bad_records_are_named(void **state)
 		{ RECORDS("exec=/a\0arg"), "'arg'" },
 		{ RECORDS("exec=/a\0kmsg=yes"), "kmsg=yes" },
 		{ RECORDS("exec=/a\0tty="), "tty=" },
+		{ RECORDS("exec=/a\0net="), "net=" },
+		{ RECORDS("exec=/a\0net=tap"), "net=tap" },
 		{ RECORDS("arg=a"), "no exec" },
 		{ RECORDS("exec=sh"), "not absolute" },
 		{ RECORDS("exec=/a\0\0arg=x"), "unknown record ''" },

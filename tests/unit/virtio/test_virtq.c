@@ -1,7 +1,6 @@
 /*
- * The split queue against a driver that plays by the rules, and against one that does not: the
- * table below has every malformed ring we know of. Memory: 1 MiB at 0 and 64 KiB right behind it,
- * two ranges.
+ * The split queue against a driver that plays by the rules, and against one that does not: every
+ * malformed ring we know of is in support/hostile_rings.c, whose memory this is.
  */
 #include "virtio/virtq.h"
 
@@ -12,17 +11,17 @@
 
 #include <cmocka.h>
 
-#include "support/fake_driver.h"
+#include "support/hostile_rings.h"
 #include "virtio/virtio_wire.h"
 
 enum {
-	SIZE = 8,
+	SIZE = HOSTILE_QUEUE,
 	SIZE_MAX_ = 16,
-	MEM = 1 << 20,
-	MEM_NEXT = 1 << 16,
-	ARENA = 0x1000,
-	TABLE = 0x8000,
-	BUF = 0x10000,
+	MEM = HOSTILE_MEM,
+	MEM_NEXT = HOSTILE_MEM_NEXT,
+	ARENA = HOSTILE_ARENA,
+	TABLE = HOSTILE_TABLE,
+	BUF = HOSTILE_BUF,
 	N = VRING_DESC_F_NEXT,
 	W = VRING_DESC_F_WRITE,
 	I = VRING_DESC_F_INDIRECT,
@@ -51,7 +50,7 @@ static int set_up(void **state)
 	f = (struct fixture){ 0 };
 	*state = &f;
 	assert_int_equal(guest_mem_map_anonymous(&f.mem, GPA(0), MEM), 0);
-	assert_int_equal(guest_mem_map_anonymous(&f.mem, GPA(MEM), MEM_NEXT), 0);
+	hostile_map_rest(&f.mem);
 	fake_driver_init(&f.driver, &f.mem, NULL, GPA(ARENA));
 	fake_driver_layout(&f.driver, 0, SIZE);
 	virtq_init(&f.q, &f.mem, SIZE_MAX_);
@@ -76,172 +75,22 @@ static void use_event_idx(struct fixture *f)
 
 /* Malformed rings. */
 
-struct raw_desc {
-	uint16_t i;
-	uint64_t addr;
-	uint32_t len;
-	uint16_t flags;
-	uint16_t next;
-};
-
-struct malformed {
-	const char *name;
-	struct raw_desc ring[4];  /* entries with len or flags are written */
-	struct raw_desc table[4]; /* the same at TABLE */
-	uint16_t head;
-	uint16_t avail_idx; /* 0: one entry */
-	bool no_indirect;
-	int expected;
-	const char *why;
-};
-
-static const struct malformed malformed[] = {
-	{ .name = "zero-length descriptor",
-	  .ring = { { 0, BUF, 0, N, 1 }, { 1, BUF, 16, 0, 0 } },
-	  .expected = -EPROTO,
-	  .why = "zero-length descriptor" },
-	{ .name = "zero-length descriptor at the end",
-	  .ring = { { 0, BUF, 16, N, 1 }, { 1, BUF, 0, W, 0 } },
-	  .expected = -EPROTO,
-	  .why = "zero-length descriptor" },
-	{ .name = "head equal to the queue size",
-	  .head = SIZE,
-	  .expected = -EPROTO,
-	  .why = "chain head out of range" },
-	{ .name = "head far out",
-	  .head = 0xffff,
-	  .expected = -EPROTO,
-	  .why = "chain head out of range" },
-	{ .name = "next equal to the queue size",
-	  .ring = { { 0, BUF, 16, N, SIZE } },
-	  .expected = -EPROTO,
-	  .why = "descriptor index out of range" },
-	{ .name = "next far out",
-	  .ring = { { 0, BUF, 16, N, 0xffff } },
-	  .expected = -EPROTO,
-	  .why = "descriptor index out of range" },
-	{ .name = "descriptor that follows itself",
-	  .ring = { { 0, BUF, 16, N, 0 } },
-	  .expected = -EPROTO,
-	  .why = "chain longer than the queue, or a loop" },
-	{ .name = "loop of two",
-	  .ring = { { 0, BUF, 16, N, 1 }, { 1, BUF, 16, N, 0 } },
-	  .expected = -EPROTO,
-	  .why = "chain longer than the queue, or a loop" },
-	{ .name = "loop in an indirect table",
-	  .ring = { { 0, TABLE, 32, I, 0 } },
-	  .table = { { 0, BUF, 16, N, 1 }, { 1, BUF, 16, N, 0 } },
-	  .expected = -EPROTO,
-	  .why = "chain longer than the queue, or a loop" },
-	{ .name = "indirect, not negotiated",
-	  .ring = { { 0, TABLE, 16, I, 0 } },
-	  .table = { { 0, BUF, 16, 0, 0 } },
-	  .no_indirect = true,
-	  .expected = -EPROTO,
-	  .why = "indirect descriptor, not negotiated" },
-	{ .name = "indirect inside indirect",
-	  .ring = { { 0, TABLE, 16, I, 0 } },
-	  .table = { { 0, TABLE, 16, I, 0 } },
-	  .expected = -EPROTO,
-	  .why = "indirect table inside an indirect table" },
-	{ .name = "indirect with NEXT",
-	  .ring = { { 0, TABLE, 16, I | N, 1 }, { 1, BUF, 16, 0, 0 } },
-	  .table = { { 0, BUF, 16, 0, 0 } },
-	  .expected = -EPROTO,
-	  .why = "indirect descriptor with NEXT" },
-	{ .name = "indirect length of no whole entries",
-	  .ring = { { 0, TABLE, 24, I, 0 } },
-	  .table = { { 0, BUF, 16, 0, 0 } },
-	  .expected = -EPROTO,
-	  .why = "indirect table length" },
-	{ .name = "indirect length 0",
-	  .ring = { { 0, TABLE, 0, I, 0 } },
-	  .expected = -EPROTO,
-	  .why = "indirect table length" },
-	{ .name = "indirect table larger than memory",
-	  .ring = { { 0, TABLE, 0xfffffff0, I, 0 } },
-	  .expected = -EFAULT,
-	  .why = "indirect table outside of guest memory" },
-	{ .name = "indirect table at no memory",
-	  .ring = { { 0, UINT64_MAX - 15, 16, I, 0 } },
-	  .expected = -EFAULT,
-	  .why = "indirect table outside of guest memory" },
-	{ .name = "next beyond the indirect table",
-	  .ring = { { 0, TABLE, 16, I, 0 } },
-	  .table = { { 0, BUF, 16, N, 1 } },
-	  .expected = -EPROTO,
-	  .why = "descriptor index out of range" },
-	{ .name = "readable after writable",
-	  .ring = { { 0, BUF, 16, W | N, 1 }, { 1, BUF, 16, 0, 0 } },
-	  .expected = -EPROTO,
-	  .why = "readable descriptor after a writable one" },
-	{ .name = "readable after writable, indirect",
-	  .ring = { { 0, BUF, 16, W | N, 1 }, { 1, TABLE, 16, I, 0 } },
-	  .table = { { 0, BUF, 16, 0, 0 } },
-	  .expected = -EPROTO,
-	  .why = "readable descriptor after a writable one" },
-	{ .name = "buffer that wraps around",
-	  .ring = { { 0, UINT64_MAX - 15, 32, W, 0 } },
-	  .expected = -EFAULT,
-	  .why = "buffer wraps around" },
-	{ .name = "buffer at no memory",
-	  .ring = { { 0, MEM + MEM_NEXT, 1, 0, 0 } },
-	  .expected = -EFAULT,
-	  .why = "buffer outside of guest memory" },
-	{ .name = "buffer that begins in memory and ends outside",
-	  .ring = { { 0, MEM + MEM_NEXT - 16, 17, W, 0 } },
-	  .expected = -EFAULT,
-	  .why = "buffer outside of guest memory" },
-	{ .name = "huge buffer at address 0",
-	  .ring = { { 0, 0, UINT32_MAX, W, 0 } },
-	  .expected = -EFAULT,
-	  .why = "buffer outside of guest memory" },
-	{ .name = "available index ahead by more than the queue",
-	  .avail_idx = SIZE + 1,
-	  .ring = { { 0, BUF, 16, 0, 0 } },
-	  .expected = -EPROTO,
-	  .why = "available index ran away" },
-	{ .name = "available index behind",
-	  .avail_idx = 0xffff,
-	  .ring = { { 0, BUF, 16, 0, 0 } },
-	  .expected = -EPROTO,
-	  .why = "available index ran away" },
-};
-
-static void play(struct fixture *f, const struct malformed *m)
-{
-	for (size_t i = 0; i < ARRAY_SIZE(m->ring); i++) {
-		const struct raw_desc *r = &m->ring[i];
-		const struct raw_desc *t = &m->table[i];
-
-		if (r->len || r->flags)
-			fake_driver_raw_desc(&f->driver, 0, r->i, r->addr, r->len, r->flags,
-					     r->next);
-		if (t->len || t->flags)
-			fake_driver_raw_table(&f->driver, GPA(TABLE), t->i, t->addr, t->len,
-					      t->flags, t->next);
-	}
-	fake_driver_raw_avail(&f->driver, 0, m->head);
-	if (m->avail_idx)
-		fake_driver_raw_avail_idx(&f->driver, 0, m->avail_idx);
-	f->q.indirect = !m->no_indirect;
-}
-
 static void test_pop_malformed_ring_is_refused_with_its_reason(void **state)
 {
 	struct fixture *f = *state;
 
-	for (size_t i = 0; i < ARRAY_SIZE(malformed); i++) {
-		const struct malformed *m = &malformed[i];
+	for (size_t i = 0; i < n_hostile_rings; i++) {
+		const struct hostile_ring *h = &hostile_rings[i];
 		struct virtq_chain *chain;
 
 		virtq_reset(&f->q);
 		fake_driver_layout(&f->driver, 0, SIZE);
 		configure(f);
-		play(f, m);
+		hostile_ring_play(h, &f->driver, 0);
+		f->q.indirect = !h->no_indirect;
 		int res = virtq_pop(&f->q, &chain);
-		if (res != m->expected || !f->q.why || strcmp(f->q.why, m->why) != 0)
-			fail_msg("%s: %d, %s", m->name, res, f->q.why);
+		if (res != h->expected || !f->q.why || strcmp(f->q.why, h->why) != 0)
+			fail_msg("%s: %d, %s", h->name, res, f->q.why);
 		assert_int_equal(f->q.n_in_flight, 0);
 	}
 }
@@ -294,44 +143,38 @@ static void test_pop_chain_of_4_gib_is_refused(void **state)
 
 /* Areas. */
 
+static int configure_as(struct fixture *f, uint32_t size, uint64_t desc, uint64_t avail,
+			uint64_t used)
+{
+	const struct virtq_areas areas = { GPA(desc), GPA(avail), GPA(used) };
+
+	virtq_reset(&f->q);
+	int res = virtq_configure(&f->q, size, &areas);
+	assert_int_equal(virtq_is_ready(&f->q), res == 0);
+	return res;
+}
+
 static void test_configure_bad_queue_is_refused(void **state)
 {
-	static const struct {
-		uint32_t size;
-		uint64_t desc, avail, used;
-		int expected;
-	} cases[] = {
-		{ 0, 0x1000, 0x2000, 0x3000, -EINVAL },
-		{ 3, 0x1000, 0x2000, 0x3000, -EINVAL },
-		{ 32, 0x1000, 0x2000, 0x3000, -EINVAL },
-		{ 0x10008, 0x1000, 0x2000, 0x3000, -EINVAL },
-		{ UINT32_MAX, 0x1000, 0x2000, 0x3000, -EINVAL },
-		{ 8, 0x1008, 0x2000, 0x3000, -EINVAL },
-		{ 8, 0x1000, 0x2001, 0x3000, -EINVAL },
-		{ 8, 0x1000, 0x2000, 0x3002, -EINVAL },
-		{ 8, 0x200000, 0x2000, 0x3000, -EFAULT },
-		{ 8, 0x1000, UINT64_MAX - 1, 0x3000, -EFAULT },
-		{ 8, UINT64_MAX - 15, 0x2000, 0x3000, -EFAULT },
-		{ 8, 0x1000, 0x2000, MEM - 16, -EFAULT }, /* across the ranges' border */
-		{ 8, 0x1000, 0x2000, MEM + MEM_NEXT - 68, -EFAULT },
-		{ 8, 0x1000, 0x107e, 0x3000, -EINVAL }, /* overlaps */
-		{ 8, 0x1000, 0x2000, 0x1000, -EINVAL },
-		{ 8, 0x1000, 0x2000, 0x2014, -EINVAL },
-		{ 8, 0x1000, 0x1080, 0x1098, 0 }, /* as tight as it gets: 128, 22, 70 bytes */
-		{ 16, 0x1000, 0x2000, MEM + MEM_NEXT - 136, 0 },
-	};
 	struct fixture *f = *state;
 
-	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
-		const struct virtq_areas areas = { GPA(cases[i].desc), GPA(cases[i].avail),
-						   GPA(cases[i].used) };
+	for (size_t i = 0; i < n_hostile_set_ups; i++) {
+		const struct hostile_set_up *h = &hostile_set_ups[i];
+		int res = configure_as(f, h->size, h->desc, h->avail, h->used);
 
-		virtq_reset(&f->q);
-		int res = virtq_configure(&f->q, cases[i].size, &areas);
-		if (res != cases[i].expected)
-			fail_msg("case %zu: %d", i, res);
-		assert_int_equal(virtq_is_ready(&f->q), res == 0);
+		if (res != h->expected)
+			fail_msg("%s: %d", h->name, res);
 	}
+	assert_int_equal(configure_as(f, 2 * SIZE_MAX_, 0x1000, 0x2000, 0x3000), -EINVAL);
+}
+
+static void test_configure_tight_queue_is_taken(void **state)
+{
+	struct fixture *f = *state;
+
+	/* As tight as it gets: 128, 22, 70 bytes. */
+	assert_int_equal(configure_as(f, 8, 0x1000, 0x1080, 0x1098), 0);
+	assert_int_equal(configure_as(f, 16, 0x1000, 0x2000, MEM + MEM_NEXT - 136), 0);
 }
 
 /* Good rings. */
@@ -374,6 +217,39 @@ static void test_pop_direct_chain_gives_readable_then_writable(void **state)
 	assert_int_equal(chain_iov(chain, CHAIN_READABLE, 2, 5, iov, 1), -ENOSPC);
 	assert_int_equal(chain_iov(chain, CHAIN_WRITABLE, 0, 5, iov, 2), -EFAULT);
 	assert_int_equal(chain_iov(chain, CHAIN_WRITABLE, 4, 0, iov, 0), 0);
+}
+
+static void test_copy_between_chains_cuts_pieces_of_both(void **state)
+{
+	struct fixture *f = *state;
+	const struct fake_seg src_segs[] = { { GPA(BUF), 3, false },
+					     { GPA(BUF + 50), 1, false },
+					     { GPA(BUF + 100), 6, false },
+					     { GPA(BUF + 150), 4, true } };
+	const struct fake_seg dst_segs[] = { { GPA(BUF + 300), 4, false },
+					     { GPA(BUF + 400), 2, true },
+					     { GPA(BUF + 450), 5, true },
+					     { GPA(BUF + 500), 3, true } };
+	struct virtq_chain *src, *dst;
+	char text[16] = { 0 };
+
+	assert_int_equal(guest_mem_write(&f->mem, GPA(BUF), "abc", 3), 0);
+	assert_int_equal(guest_mem_write(&f->mem, GPA(BUF + 50), "d", 1), 0);
+	assert_int_equal(guest_mem_write(&f->mem, GPA(BUF + 100), "efghij", 6), 0);
+	assert_true(fake_driver_add(&f->driver, 0, src_segs, 4) >= 0);
+	assert_int_equal(virtq_pop(&f->q, &src), VIRTQ_OK);
+	assert_true(fake_driver_add(&f->driver, 0, dst_segs, 4) >= 0);
+	assert_int_equal(virtq_pop(&f->q, &dst), VIRTQ_OK);
+	assert_int_equal(chain_copy(dst, 1, src, 2, 8), 0);
+	assert_int_equal(guest_mem_read(&f->mem, GPA(BUF + 400), text, 2), 0);
+	assert_int_equal(guest_mem_read(&f->mem, GPA(BUF + 450), text + 2, 5), 0);
+	assert_int_equal(guest_mem_read(&f->mem, GPA(BUF + 500), text + 7, 3), 0);
+	assert_memory_equal(text, "\0cdefghij\0", 10);
+	assert_int_equal(chain_copy(dst, 10, src, 10, 0), 0);
+	assert_int_equal(chain_copy(dst, 0, src, 1, 10), -EFAULT);
+	assert_int_equal(chain_copy(dst, 1, src, 0, 10), -EFAULT);
+	assert_int_equal(guest_mem_read(&f->mem, GPA(BUF + 400), text, 2), 0);
+	assert_memory_equal(text, "\0c", 2);
 }
 
 static void test_pop_indirect_chain_of_queue_size_is_taken(void **state)
@@ -620,7 +496,9 @@ int main(void)
 		Q_TEST(test_pop_more_chains_than_the_queue_is_refused),
 		Q_TEST(test_pop_chain_of_4_gib_is_refused),
 		Q_TEST(test_configure_bad_queue_is_refused),
+		Q_TEST(test_configure_tight_queue_is_taken),
 		Q_TEST(test_pop_direct_chain_gives_readable_then_writable),
+		Q_TEST(test_copy_between_chains_cuts_pieces_of_both),
 		Q_TEST(test_pop_indirect_chain_of_queue_size_is_taken),
 		Q_TEST(test_pop_indirect_chain_longer_than_the_queue_is_refused),
 		Q_TEST(test_pop_direct_then_indirect_is_one_chain),

@@ -4,6 +4,7 @@
 #include <errno.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -21,7 +22,7 @@
 #define RAM      (4 * MIB)
 
 struct fixture {
-	struct guest_mem mem;
+	struct vm_memory memory;
 	int fd; /* a file of FILE_LEN bytes, none of them 0 */
 	uint8_t bytes[FILE_LEN];
 };
@@ -31,7 +32,10 @@ static int setup(void **state)
 	struct fixture *f = xcalloc(1, sizeof(*f));
 	struct error err;
 
-	assert_int_equal(vm_memory_map(&f->mem, RAM, &err), 0);
+	const struct memory_layout layout = { 1, { { 0, RAM, 0 } } };
+
+	assert_int_equal(
+	    vm_memory_init(&f->memory, &(struct vm_memory_config){ .layout = &layout }, &err), 0);
 	f->fd = memfd_create("image", MFD_CLOEXEC);
 	for (size_t i = 0; i < FILE_LEN; i++)
 		f->bytes[i] = (uint8_t)(1 + i % 255);
@@ -44,7 +48,7 @@ static int teardown(void **state)
 {
 	struct fixture *f = *state;
 
-	guest_mem_fini(&f->mem);
+	vm_memory_fini(&f->memory);
 	fd_closep(&f->fd);
 	free(f);
 	return 0;
@@ -54,37 +58,164 @@ static void check(struct fixture *f, uint64_t gpa, size_t file_offset, size_t le
 {
 	uint8_t *got = xmalloc(len + 2 * PAGE);
 
-	assert_int_equal(guest_mem_read(&f->mem, GPA(gpa), got, len + PAGE), 0);
+	assert_int_equal(guest_mem_read(&f->memory.mem, GPA(gpa), got, len + PAGE), 0);
 	assert_memory_equal(got, f->bytes + file_offset, len);
 	for (size_t i = 0; i < PAGE; i++)
 		assert_int_equal(got[len + i], 0); /* nothing of the file behind its part */
 	free(got);
 }
 
-static void test_map_makes_ram_outside_of_the_hole(void **state UNUSED)
+static struct memory_layout layout_of(uint32_t nodes, uint64_t bytes)
 {
-	struct guest_mem mem = { 0 };
+	const struct topology t = topology_uniform(nodes, nodes, 1, 1);
+	struct memory_layout layout;
 	struct error err;
 
-	assert_int_equal(vm_memory_map(&mem, 5 * GIB, &err), 0);
-	assert_int_equal(guest_mem_size(&mem), 5 * GIB);
-	assert_int_equal(mem.n_ranges, 2);
-	uint8_t byte;
-	assert_int_equal(guest_mem_read(&mem, GPA(3 * GIB - 1), &byte, 1), 0);
-	assert_int_equal(guest_mem_read(&mem, GPA(3 * GIB), &byte, 1), -EFAULT);
-	assert_int_equal(guest_mem_read(&mem, GPA(4 * GIB), &byte, 1), 0);
-	guest_mem_fini(&mem);
+	assert_int_equal(memory_layout_make(&t, bytes, &arch_memory_space, &layout, &err), 0);
+	return layout;
 }
 
-static void test_map_beyond_the_address_space_is_a_lack_of_resources(void **state UNUSED)
+/* Lines of /proc/self/numa_maps or maps from @base to @base + @len; those that say @word are counted. */
+static unsigned count_lines(const char *path, const struct vm_memory *m, const char *word)
 {
-	struct guest_mem mem = { 0 };
+	FILE *maps = fopen(path, "re");
+	char line[512];
+	unsigned n = 0;
+
+	assert_non_null(maps);
+	while (fgets(line, sizeof(line), maps)) {
+		uintptr_t at = strtoull(line, NULL, 16);
+		if (at >= (uintptr_t)m->base && at < (uintptr_t)m->base + m->len &&
+		    strstr(line, word))
+			n++;
+	}
+	assert_int_equal(fclose(maps), 0);
+	return n;
+}
+
+static void test_init_makes_one_range_per_stretch_of_guest_addresses(void **state UNUSED)
+{
+	const struct memory_layout layout = layout_of(3, 5 * GIB);
+	struct vm_memory m;
+	struct error err;
+	uint8_t byte;
+
+	assert_int_equal(vm_memory_init(&m, &(struct vm_memory_config){ .layout = &layout }, &err),
+			 0);
+	assert_int_equal(layout.n_ranges, 4); /* the gap splits the second node */
+	assert_int_equal(m.mem.n_ranges, 2);
+	assert_int_equal(guest_mem_size(&m.mem), 5 * GIB);
+	assert_int_equal((uintptr_t)m.base % (2 * MIB), 0);
+	assert_ptr_equal(m.mem.ranges[1].hva, m.mem.ranges[0].hva + 3 * GIB);
+	assert_int_equal(guest_mem_read(&m.mem, GPA(3 * GIB - 1), &byte, 1), 0);
+	assert_int_equal(guest_mem_read(&m.mem, GPA(3 * GIB), &byte, 1), -EFAULT);
+	assert_int_equal(guest_mem_read(&m.mem, GPA(4 * GIB), &byte, 1), 0);
+	assert_int_equal(guest_mem_read(&m.mem, GPA(6 * GIB - 1), &byte, 1), 0);
+	assert_int_equal(guest_mem_read(&m.mem, GPA(6 * GIB), &byte, 1), -EFAULT);
+	const struct vm_memory was = m;
+	vm_memory_fini(&m);
+	assert_int_equal(count_lines("/proc/self/maps", &was, ""), 0);
+	vm_memory_fini(&m);
+}
+
+static void test_init_beyond_the_address_space_is_a_lack_of_resources(void **state UNUSED)
+{
+	const struct memory_layout layout = { 1, { { 0, UINT64_C(1) << 50, 0 } } };
+	struct vm_memory m;
 	struct error err;
 
-	assert_int_equal(vm_memory_map(&mem, UINT64_C(1) << 50, &err), -ENOMEM);
+	assert_int_equal(vm_memory_init(&m, &(struct vm_memory_config){ .layout = &layout }, &err),
+			 -ENOMEM);
 	assert_int_equal(err.class, ERROR_INFRA);
 	assert_non_null(strstr(err.text, "host resources"));
-	guest_mem_fini(&mem);
+	vm_memory_fini(&m);
+}
+
+static void test_shared_memory_is_seen_through_its_descriptor(void **state)
+{
+	const struct memory_layout layout = layout_of(2, 4 * GIB);
+	struct fixture *f = *state;
+	struct vm_memory m;
+	struct error err;
+	uint8_t byte = 0x5A, got[2] = { 0 };
+
+	assert_int_equal(
+	    vm_memory_init(&m, &(struct vm_memory_config){ .layout = &layout, .share = true },
+			   &err),
+	    0);
+	assert_int_equal(guest_mem_write(&m.mem, GPA(4 * GIB + 5), &byte, 1), 0);
+	assert_int_equal(m.mem.ranges[1].fd, m.fd);
+	assert_int_equal(pread(m.mem.ranges[1].fd, got, 1, (off_t)(m.mem.ranges[1].fd_offset + 5)),
+			 1);
+	assert_int_equal(got[0], byte);
+	/* An image must lie in the file, not over it. */
+	assert_int_equal(vm_memory_load_file(&m, GPA(MIB), f->fd, 0, FILE_LEN, &err), 0);
+	assert_int_equal(pread(m.fd, got, 2, (off_t)MIB), 2);
+	assert_memory_equal(got, f->bytes, 2);
+	vm_memory_fini(&m);
+	assert_int_equal(m.fd, -1);
+}
+
+/* More than any host that runs tests has in its pool. */
+static void test_huge_pages_that_are_not_there_fall_back_or_skip(void **state UNUSED)
+{
+	const struct memory_layout layout = layout_of(2, UINT64_C(1) << 42);
+
+	for (int share = 0; share < 2; share++) {
+		struct vm_memory_config config = { .layout = &layout,
+						   .hugepages = VM_HUGEPAGES_TRY,
+						   .share = share };
+		struct vm_memory m;
+		struct error err;
+		uint8_t byte = 1;
+
+		assert_int_equal(vm_memory_init(&m, &config, &err), 0);
+		assert_true(m.fell_back);
+		assert_int_equal(m.mem.ranges[0].backing, share ? GUEST_MEMFD : GUEST_ANONYMOUS);
+		assert_int_equal(guest_mem_write(&m.mem, GPA(0), &byte, 1), 0);
+		vm_memory_fini(&m);
+		config.hugepages = VM_HUGEPAGES_REQUIRE;
+		assert_int_equal(vm_memory_init(&m, &config, &err), -ENOMEM);
+		assert_int_equal(err.class, ERROR_SKIP);
+		assert_non_null(strstr(err.text, "2097152 free pages of 2 MiB"));
+		vm_memory_fini(&m);
+	}
+}
+
+static void test_bound_node_has_the_policy_and_its_images_are_copies(void **state)
+{
+	const struct memory_layout layout = layout_of(2, 64 * MIB);
+	const struct vm_host_nodes nodes[2] = { [1] = { { 1 } } };
+	struct fixture *f = *state;
+	struct vm_memory m;
+	struct error err;
+
+	assert_int_equal(
+	    vm_memory_init(&m, &(struct vm_memory_config){ .layout = &layout, .host_nodes = nodes },
+			   &err),
+	    0);
+	assert_int_equal(vm_memory_load_file(&m, GPA(48 * MIB), f->fd, 0, FILE_LEN, &err), 0);
+	if (access("/proc/self/numa_maps", R_OK) == 0) { /* a kernel without NUMA has none */
+		assert_int_equal(count_lines("/proc/self/numa_maps", &m, "bind:0"), 1);
+		assert_int_equal(count_lines("/proc/self/numa_maps", &m, "default"), 1);
+		assert_int_equal(count_lines("/proc/self/numa_maps", &m, "file="), 0);
+	}
+	vm_memory_fini(&m);
+}
+
+static void test_bound_to_a_node_that_is_not_there_is_an_error(void **state UNUSED)
+{
+	const struct memory_layout layout = layout_of(1, 64 * MIB);
+	struct vm_host_nodes nodes = { { 0 } };
+	struct vm_memory m;
+	struct error err;
+
+	nodes.bits[ARRAY_SIZE(nodes.bits) - 1] = ~0ul >> 1;
+	assert_true(vm_memory_init(
+			&m, &(struct vm_memory_config){ .layout = &layout, .host_nodes = &nodes },
+			&err) < 0);
+	assert_non_null(strstr(err.text, "node 0"));
+	vm_memory_fini(&m);
 }
 
 static void test_file_lands_whole_at_any_alignment(void **state)
@@ -106,7 +237,7 @@ static void test_file_lands_whole_at_any_alignment(void **state)
 		teardown(state);
 		setup(state);
 		struct fixture *f = *state;
-		assert_int_equal(vm_memory_load_file(&f->mem, GPA(cases[i].gpa), f->fd,
+		assert_int_equal(vm_memory_load_file(&f->memory, GPA(cases[i].gpa), f->fd,
 						     cases[i].offset, cases[i].len, &err),
 				 0);
 		check(f, cases[i].gpa, cases[i].offset, cases[i].len);
@@ -119,8 +250,8 @@ static void test_guest_writes_do_not_reach_the_file(void **state)
 	struct error err;
 	uint8_t byte = 0, in_file;
 
-	assert_int_equal(vm_memory_load_file(&f->mem, GPA(MIB), f->fd, 0, FILE_LEN, &err), 0);
-	assert_int_equal(guest_mem_write(&f->mem, GPA(MIB), &byte, 1), 0);
+	assert_int_equal(vm_memory_load_file(&f->memory, GPA(MIB), f->fd, 0, FILE_LEN, &err), 0);
+	assert_int_equal(guest_mem_write(&f->memory.mem, GPA(MIB), &byte, 1), 0);
 	assert_int_equal(fd_pread_exact(f->fd, &in_file, 1, 0), 0);
 	assert_int_equal(in_file, f->bytes[0]);
 }
@@ -135,9 +266,9 @@ static void test_file_outside_of_memory_is_refused_with_advice(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		struct error err;
-		assert_int_equal(
-		    vm_memory_load_file(&f->mem, GPA(cases[i].gpa), f->fd, 0, cases[i].len, &err),
-		    -ENOMEM);
+		assert_int_equal(vm_memory_load_file(&f->memory, GPA(cases[i].gpa), f->fd, 0,
+						     cases[i].len, &err),
+				 -ENOMEM);
 		assert_int_equal(err.class, ERROR_USAGE);
 		assert_non_null(strstr(err.text, "--memory"));
 	}
@@ -148,7 +279,8 @@ static void test_file_shorter_than_promised_is_an_error(void **state)
 	struct fixture *f = *state;
 	struct error err;
 
-	assert_int_equal(vm_memory_load_file(&f->mem, GPA(MIB), f->fd, 5 * PAGE, 1000, &err), -EIO);
+	assert_int_equal(vm_memory_load_file(&f->memory, GPA(MIB), f->fd, 5 * PAGE, 1000, &err),
+			 -EIO);
 }
 
 static void test_kernel_segments_are_loaded_and_their_rest_is_zero(void **state)
@@ -161,7 +293,7 @@ static void test_kernel_segments_are_loaded_and_their_rest_is_zero(void **state)
 		.segments = { { MIB, 0, PAGE + 10, 4 * PAGE }, { 2 * MIB + 1, 33, 50, 50 } },
 	};
 
-	assert_int_equal(vm_memory_load_kernel(&f->mem, &k, &err), 0);
+	assert_int_equal(vm_memory_load_kernel(&f->memory, &k, &err), 0);
 	check(f, MIB, 0, PAGE + 10);
 	check(f, 2 * MIB + 1, 33, 50);
 }
@@ -174,7 +306,7 @@ static void test_kernel_whose_zeros_do_not_fit_is_refused(void **state)
 					.n_segments = 1,
 					.segments = { { RAM - PAGE, 0, PAGE, PAGE + 1 } } };
 
-	assert_int_equal(vm_memory_load_kernel(&f->mem, &k, &err), -ENOMEM);
+	assert_int_equal(vm_memory_load_kernel(&f->memory, &k, &err), -ENOMEM);
 	assert_int_equal(err.class, ERROR_USAGE);
 	assert_non_null(strstr(err.text, "--memory"));
 }
@@ -184,8 +316,12 @@ static void test_kernel_whose_zeros_do_not_fit_is_refused(void **state)
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
-		cmocka_unit_test(test_map_makes_ram_outside_of_the_hole),
-		cmocka_unit_test(test_map_beyond_the_address_space_is_a_lack_of_resources),
+		cmocka_unit_test(test_init_makes_one_range_per_stretch_of_guest_addresses),
+		cmocka_unit_test(test_init_beyond_the_address_space_is_a_lack_of_resources),
+		WITH_RAM(test_shared_memory_is_seen_through_its_descriptor),
+		cmocka_unit_test(test_huge_pages_that_are_not_there_fall_back_or_skip),
+		WITH_RAM(test_bound_node_has_the_policy_and_its_images_are_copies),
+		cmocka_unit_test(test_bound_to_a_node_that_is_not_there_is_an_error),
 		WITH_RAM(test_file_lands_whole_at_any_alignment),
 		WITH_RAM(test_guest_writes_do_not_reach_the_file),
 		WITH_RAM(test_file_outside_of_memory_is_refused_with_advice),
