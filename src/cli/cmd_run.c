@@ -21,7 +21,6 @@
 #include "base/fd.h"
 #include "base/file.h"
 #include "base/num.h"
-#include "base/topology_text.h"
 #include "cli/commands.h"
 #include "cli/disk.h"
 #include "cli/exit_code.h"
@@ -149,15 +148,15 @@ static void list_modules(const struct run_options *o, const char *ret[MODULES_MA
 static void list_records(const struct run_options *o, char *ret[RECORDS_MAX])
 {
 	const char *term = getenv("TERM");
-	CLEANUP(buf_fini) struct buf topology = { 0 };
+	const struct topology *t = &o->topology;
 	size_t n = 0;
 
-	topology_format(&o->topology, &topology);
 
 	ret[n++] = xstrdup("cwd=/");
 	ret[n++] = xstrdup("kmsg=1");
 	ret[n++] = xasprintf("env=TERM=%s", term ? term : "dumb");
-	ret[n++] = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%s", buf_str(&topology));
+	ret[n++] = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%u,%u,%u,%u", t->n_nodes, t->n_llcs,
+			     t->cores_per_llc, t->threads_per_core);
 	if (o->relay_guest)
 		ret[n++] = xasprintf("relay=%s", o->relay_guest);
 	if (o->interactive)
