@@ -29,6 +29,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/num.h"
 #include "virtio/virtio_wire.h"
 
@@ -342,6 +343,24 @@ static const struct virtio_dev_ops net_ops = {
 	.stop = net_stop,
 	.config_read = net_config_read,
 };
+
+struct virtio_net_config virtio_net_config_of(const char *name)
+{
+	struct virtio_net_config config;
+	char text[HASH_TEXT_MAX];
+	struct hash *h = hash_new();
+
+	hash_update_str(h, name);
+	hash_format(h, text);
+	(void)hash_free(h);
+	text[2 * VIRTIO_NET_MAC_LEN] = 0;
+	uint64_t bits = strtoull(text, NULL, 16);
+	for (size_t i = 0; i < VIRTIO_NET_MAC_LEN; i++)
+		config.mac[i] = (uint8_t)(bits >> 8 * i);
+	config.mac[0] = (config.mac[0] & 0xfc) | 2; /* locally administered, one station's */
+	config.mac[VIRTIO_NET_MAC_LEN - 1] &= 0xf0;
+	return config;
+}
 
 struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct reactor *reactor)
 {
