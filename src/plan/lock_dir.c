@@ -193,21 +193,27 @@ static int create_file(int dir_fd, const char *name, int flags)
 	return TAKE_FD(fd);
 }
 
+static int open_existing(int dir_fd, const char *name, int flags)
+{
+	CLEANUP(fd_closep) int fd = openat(dir_fd, name, flags);
+
+	if (fd < 0)
+		return -errno;
+	int res = check_file(fd);
+	return res < 0 ? res : TAKE_FD(fd);
+}
+
 int lock_dir_open_file(int dir_fd, const char *name, bool writable)
 {
 	int flags = (writable ? O_RDWR : O_RDONLY) | O_CLOEXEC | O_NOFOLLOW | O_NONBLOCK;
 
 	for (unsigned i = 0; i < ATTEMPTS; i++) {
-		CLEANUP(fd_closep) int fd = openat(dir_fd, name, flags);
-		if (fd < 0 && errno != ENOENT)
-			return -errno;
-		if (fd >= 0) {
-			int res = check_file(fd);
-			return res < 0 ? res : TAKE_FD(fd);
-		}
-		int res = create_file(dir_fd, name, flags);
-		if (res != -EEXIST) /* somebody was faster */
-			return res;
+		int fd = open_existing(dir_fd, name, flags);
+		if (fd != -ENOENT)
+			return fd;
+		fd = create_file(dir_fd, name, flags);
+		if (fd != -EEXIST) /* somebody was faster */
+			return fd;
 	}
 	return -EAGAIN;
 }

@@ -171,7 +171,7 @@ static void list_ticket(struct tickets *t, const char *name, uint64_t number)
 	if (!k)
 		return;
 	k->is_listed = true;
-	t->all = xreallocarray(t->all, t->n_all + 1, sizeof(*t->all));
+	t->all = xreallocarray(t->all, t->n_all + 1, sizeof(void *));
 	t->all[t->n_all++] = k;
 }
 
@@ -259,8 +259,8 @@ int tickets_read(struct tickets *t, const struct lock_dir *dir, struct error *er
 	t->n_earlier = t->n_all;
 	if (t->n_all == 0)
 		return 0;
-	qsort(t->all, t->n_all, sizeof(struct ticket *), compare_tickets);
-	t->earlier = xreallocarray(t->earlier, t->n_all, sizeof(*t->earlier));
+	qsort(t->all, t->n_all, sizeof(void *), compare_tickets);
+	t->earlier = xreallocarray(t->earlier, t->n_all, sizeof(void *));
 	for (size_t i = 0; i < t->n_all; i++)
 		t->earlier[i] = &t->all[i]->entry;
 	return 0;

@@ -456,7 +456,7 @@ static void print_figures(struct world *world, uint64_t seconds, uint64_t n_read
 	       (double)s->n_looks * 1e9 / (double)s->waited_ns);
 	if (world->is_measuring)
 		printf("# LLCs held %.1f %% of the time (an ideal scheduler: 100 %%)\n",
-		       (double)s->held_ns / 1e7 / (double)seconds / N_LLCS);
+		       (double)s->held_ns / 1e7 / (double)(seconds * N_LLCS));
 }
 
 static void remove_folder(const char *path)
