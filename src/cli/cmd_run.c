@@ -39,6 +39,8 @@ enum {
 	/* And 2 s per CPU: a large VM on a loaded host is slow to start, not stuck. */
 	BOOT_TIMEOUT_S = 120,
 	BOOT_TIMEOUT_PER_CPU_S = 2,
+	MODULES_MAX = 8,
+	RECORDS_MAX = 11,
 };
 #define SINK_FILE_LIMIT (64 * MIB)
 
@@ -52,7 +54,7 @@ struct run {
 	struct kernel_image kernel;
 	struct initramfs initramfs;
 	struct buf cmdline;
-	struct virtio_blk_config disk; /* fd -1: none */
+	struct disk disk;
 	int relay_fd;
 	char *relay_path;
 	char *keep_dir;
@@ -123,30 +125,63 @@ static bool needs_modules(const struct run *run, const char *const *modules)
 	return false;
 }
 
+/* Of this VM's devices. */
+static void list_modules(const struct run_options *o, const char *ret[MODULES_MAX])
+{
+	size_t n = 0;
+
+	ret[n++] = "virtio_mmio";
+	ret[n++] = "virtio_console";
+	if (o->has_disk)
+		ret[n++] = "virtio_blk";
+	if (disk_fs_name(o->disk.fs))
+		ret[n++] = disk_fs_name(o->disk.fs);
+	if (o->net)
+		ret[n++] = "virtio_net";
+	if (run_options_has_net_pair(o))
+		ret[n++] = "macvlan";
+	ret[n] = NULL;
+}
+
+/* What PID 1 is told besides the command (abi/guest_config.h), on the heap. */
+static void list_records(const struct run_options *o, char *ret[RECORDS_MAX])
+{
+	const char *term = getenv("TERM");
+	const struct topology *t = &o->topology;
+	size_t n = 0;
+
+
+	ret[n++] = xstrdup("cwd=/");
+	ret[n++] = xstrdup("kmsg=1");
+	ret[n++] = xasprintf("env=TERM=%s", term ? term : "dumb");
+	ret[n++] = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%u,%u,%u,%u", t->n_nodes, t->n_llcs,
+			     t->cores_per_llc, t->threads_per_core);
+	if (o->relay_guest)
+		ret[n++] = xasprintf("relay=%s", o->relay_guest);
+	if (o->interactive)
+		ret[n++] = xstrdup("tty=1");
+	if (o->forward_stdin)
+		ret[n++] = xstrdup("stdin=1");
+	if (o->net)
+		ret[n++] = xasprintf("net=%s", o->net);
+	if (run_options_has_net_pair(o)) {
+		ret[n++] = xstrdup("env=KTSTR_NETNS_A=" GUEST_NETNS_DIR "/a");
+		ret[n++] = xstrdup("env=KTSTR_NETNS_B=" GUEST_NETNS_DIR "/b");
+	}
+	ret[n] = NULL;
+}
+
 static int build_initramfs(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
-	const char *const modules[] = { "virtio_mmio", "virtio_console",
-					o->disk ? "virtio_blk" : NULL, NULL };
 	CLEANUP(freep) char *init_path = NULL;
-	CLEANUP(freep) char *relay = o->relay_guest ? xasprintf("relay=%s", o->relay_guest) : NULL;
-	CLEANUP(freep)
-	char *term = xasprintf("env=TERM=%s", getenv("TERM") ? getenv("TERM") : "dumb");
-	const char *config[8];
-	size_t n = 0;
+	const char *modules[MODULES_MAX];
+	char *records[RECORDS_MAX];
 
 	if (guest_init_path(run->cache_dir, &init_path, err) < 0)
 		return err->code;
-	config[n++] = "cwd=/";
-	config[n++] = "kmsg=1";
-	config[n++] = term;
-	if (relay)
-		config[n++] = relay;
-	if (o->interactive)
-		config[n++] = "tty=1";
-	if (o->forward_stdin)
-		config[n++] = "stdin=1";
-	config[n] = NULL;
+	list_modules(o, modules);
+	list_records(o, records);
 	const struct initramfs_config c = {
 		.init_path = init_path,
 		.busybox_path = access(KTSTR_BUSYBOX, R_OK) == 0 ? KTSTR_BUSYBOX : NULL,
@@ -157,11 +192,14 @@ static int build_initramfs(struct run *run, struct error *err)
 		.kernel_release = run->kernel.release,
 		.modules_dir = o->modules_dir ? o->modules_dir : run->entry.modules_dir,
 		.modules = modules,
-		.config = config,
+		.config = (const char *const *)records,
 		.unpacked_max = o->memory_mib ? o->memory_mib * MIB : memory_size_of_host().ram,
 		.need_modules = needs_modules(run, modules),
 	};
-	return initramfs_build(&c, &run->initramfs, err);
+	int res = initramfs_build(&c, &run->initramfs, err);
+	for (size_t i = 0; records[i]; i++)
+		free(records[i]);
+	return res;
 }
 
 /* Memory */
@@ -220,6 +258,10 @@ static int prepare_initramfs(struct run *run, struct error *err)
 		return error_set_usage(err, -EINVAL,
 				       "'%s' is not a Linux kernel: it cannot run a COMMAND",
 				       run->entry.image);
+	} else if (run_options_has_net_pair(&run->options)) {
+		return error_set_usage(err, -EINVAL,
+				       "'%s' is not a Linux kernel: it cannot make --net pair",
+				       run->entry.image);
 	}
 	return 0;
 }
@@ -238,7 +280,18 @@ static int open_disk(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
 
-	return o->disk ? disk_open(o->disk, o->disk_read_only, &run->disk, err) : 0;
+	if (!o->has_disk)
+		return 0;
+	if (disk_open(&o->disk, run->cache_dir, &run->disk, err) < 0)
+		return err->code;
+	if (!o->disk.snapshot || run->disk.method != SCRATCH_COPIED)
+		return 0;
+	/* It took time and room, which a reflink does not. */
+	CLEANUP(freep) char *how = disk_describe(&run->disk);
+	CLEANUP(freep)
+	char *note = xasprintf("--disk: '%s' was not reflinked: %s", o->disk.path, how);
+	run_result_add_note(&run->result, note, strlen(note));
+	return 0;
 }
 
 static int open_sinks(struct run *run, struct error *err)
@@ -340,6 +393,7 @@ static void terminal_size(struct session_config *config)
 static int start_and_supervise(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
+	const struct virtio_net_config net = virtio_net_config_of("ktstr run");
 	struct vm_process process = VM_PROCESS_INIT;
 	uint64_t n_cpus = topology_n_cpus(&o->topology);
 	struct session_config config = {
@@ -354,7 +408,8 @@ static int start_and_supervise(struct run *run, struct error *err)
 			.hugepages = o->hugepages,
 			.cpu_mask = &o->cpu_mask,
 			.pit = o->pit,
-			.disk = o->disk ? &run->disk : NULL },
+			.disk = o->has_disk ? &run->disk.config : NULL,
+			.net = o->net ? &net : NULL },
 		.backend = run->backend,
 		.relay_fd = run->relay_fd,
 		.timeout_ns = o->timeout_s * NS_PER_S,
@@ -395,6 +450,7 @@ static int finish(struct run *run, struct error *err)
 	struct report report = {
 		.options = &run->options,
 		.result = res,
+		.disk = run->options.has_disk ? &run->disk : NULL,
 		.kernel = run->entry.image,
 		.release = run->kernel.release,
 		.start_ns = run->ctx->start_ns,
@@ -442,7 +498,7 @@ static void run_fini(struct run *run)
 		(void)unlink(run->relay_path); /* ours: bind made it */
 	freep(&run->relay_path);
 	fd_closep(&run->relay_fd);
-	fd_closep(&run->disk.fd);
+	disk_fini(&run->disk);
 	freep(&run->keep_dir);
 	buf_fini(&run->cmdline);
 	initramfs_fini(&run->initramfs);
@@ -458,7 +514,7 @@ static int run_or_shell(const struct command_context *ctx, int argc, char **argv
 			   .kernel = KERNEL_IMAGE_INIT,
 			   .initramfs = INITRAMFS_INIT,
 			   .relay_fd = -1,
-			   .disk.fd = -1 };
+			   .disk = DISK_INIT };
 	struct error err;
 	int status;
 

@@ -23,7 +23,21 @@ uint64_t memory_size_need_mib(const struct memory_need *need)
 	return num_align_up(sum, TOPOLOGY_MEMORY_UNIT) / MIB;
 }
 
-static uint64_t default_mib(const struct topology *t, uint64_t need_mib)
+int memory_size_check_unit(uint64_t mib, struct error *err)
+{
+	uint64_t unit = TOPOLOGY_MEMORY_UNIT / MIB;
+	uint64_t below = mib / unit * unit;
+
+	if (below == mib)
+		return 0;
+	return error_set_usage(err, -EINVAL,
+			       "--memory %" PRIu64
+			       ": not a multiple of 2 MiB; the nearest are %" PRIu64
+			       " and %" PRIu64,
+			       mib, below, below + unit);
+}
+
+uint64_t memory_size_default_mib(const struct topology *t, uint64_t need_mib)
 {
 	bool all;
 	uint64_t declared_mib = memory_layout_declared(t, &all) / MIB;
@@ -35,7 +49,7 @@ int memory_size_choose(uint64_t asked_mib, const struct memory_need *need, const
 		       uint64_t *ret_mib, struct error *err)
 {
 	uint64_t need_mib = need ? memory_size_need_mib(need) : 0;
-	uint64_t mib = asked_mib ? asked_mib : default_mib(t, need_mib);
+	uint64_t mib = asked_mib ? asked_mib : memory_size_default_mib(t, need_mib);
 
 	if (mib < need_mib)
 		return error_set_usage(err, -ENOMEM,

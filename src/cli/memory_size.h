@@ -25,13 +25,23 @@ struct memory_need {
 };
 
 enum { MEMORY_SIZE_DEFAULT_MIB = 512 };
+/* No x86 processor has more address bits than 52. */
+#define MEMORY_SIZE_MAX_MIB (UINT64_C(1) << (52 - 20))
 
 uint64_t memory_size_need_mib(const struct memory_need *need);
 
+/* Class usage, with the nearest that are a multiple of 2 MiB. */
+MUST_CHECK int memory_size_check_unit(uint64_t mib, struct error *err);
+
 /*
- * @asked_mib, unless that is less than @need_mib: class usage, with both numbers. Asked for nothing
- * (0): the nodes' own memory if each has some; else what all of them need or the default, whichever
- * is more, for the nodes without a size. @need NULL: a bare guest, which knows best.
+ * The nodes' own memory if each has some; else @need_mib or 512 MiB, whichever is more, for those
+ * without a size.
+ */
+uint64_t memory_size_default_mib(const struct topology *t, uint64_t need_mib);
+
+/*
+ * @asked_mib, or the default where it is 0. Less than is needed: class usage, with both numbers.
+ * @need NULL: a bare guest, which knows best.
  */
 MUST_CHECK int memory_size_choose(uint64_t asked_mib, const struct memory_need *need,
 				  const struct topology *t, uint64_t *ret_mib, struct error *err);

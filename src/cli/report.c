@@ -56,6 +56,24 @@ static void note_loss(struct run_result *res, const struct sink *s)
 	run_result_add_note(res, note, strlen(note));
 }
 
+static void note_tests(struct run_result *res)
+{
+	const struct test_results *tests = &res->tests;
+
+	if (tests->n_ignored) {
+		CLEANUP(freep)
+		char *note = xasprintf("%" PRIu64 " records of tests ignored, the first: %s",
+				       tests->n_ignored, tests->why_ignored);
+		run_result_add_note(res, note, strlen(note));
+	}
+	for (struct test_result *t = NULL; (t = test_results_next(tests, t));) {
+		if (t->parent || t->has_outcome)
+			continue;
+		CLEANUP(freep) char *note = xasprintf("test '%s' came to no result", t->name);
+		run_result_add_note(res, note, strlen(note));
+	}
+}
+
 void report_note_losses(struct run_result *res)
 {
 	const struct sink *const sinks[] = { &res->console, &res->com2, &res->tty, &res->dmesg,
@@ -63,6 +81,7 @@ void report_note_losses(struct run_result *res)
 
 	for (size_t i = 0; i < ARRAY_SIZE(sinks); i++)
 		note_loss(res, sinks[i]);
+	note_tests(res);
 }
 
 void report_outcome(const struct report *r)
@@ -129,6 +148,10 @@ void report_timeline(const struct report *r)
 	}
 	double end = ms_since(r->start_ns, r->end_ns);
 	fprintf(stderr, "  %10.2f  %+10.2f  exit, status %d\n", end, end - last, r->exit_code);
+	if (!r->disk)
+		return;
+	CLEANUP(freep) char *disk = disk_describe(r->disk);
+	fprintf(stderr, "ktstr: disk: %s\n", disk);
 }
 
 /* JSON strings must be UTF-8; what a guest prints need not be. */
@@ -192,6 +215,18 @@ static json_t *json_notes(const struct run_result *res)
 	return list;
 }
 
+static json_t *json_disk(const struct report *r)
+{
+	const struct disk_options *o = &r->options->disk;
+	const struct blk_file *f = &r->disk->config.file;
+
+	return json_pack("{s:o*, s:s*, s:s, s:I, s:I, s:s, s:s*}", "file",
+			 o->path ? json_text(o->path, strlen(o->path)) : NULL, "fs",
+			 disk_fs_name(o->fs), "source", disk_source_name(r->disk), "copied_bytes",
+			 (json_int_t)r->disk->copied_bytes, "bytes", (json_int_t)f->capacity, "io",
+			 f->is_direct ? "direct" : "buffered", "why_buffered", f->why_buffered);
+}
+
 static json_t *json_document(const struct report *r)
 {
 	const struct run_result *res = r->result;
@@ -213,7 +248,10 @@ static json_t *json_document(const struct report *r)
 	json_object_set_new(doc, "notes", json_notes(res));
 	json_object_set_new(doc, "timeline", json_timeline(r));
 	json_object_set_new(doc, "total_ms", json_real(ms_since(r->start_ns, r->end_ns)));
+	if (r->disk)
+		json_object_set_new(doc, "disk", json_disk(r));
 	json_object_set_new(doc, "result_bytes", json_integer((json_int_t)res->result_bytes));
+	json_object_set_new(doc, "tests", test_results_json(&res->tests));
 	json_object_set_new(doc, "stats", json_stats(res));
 	return doc;
 }

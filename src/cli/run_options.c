@@ -7,14 +7,13 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/guest_config.h"
 #include "base/buf.h"
 #include "base/num.h"
-#include "base/topology_text.h"
+#include "cli/memory_size.h"
+#include "cli/topology_option.h"
 
 enum { DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
-
-/* No x86 processor has more address bits than 52. */
-#define MAX_MEMORY_MIB ((UINT64_C(1) << 52) / MIB)
 
 enum option_id {
 	OPT_APPEND = 256,
@@ -32,6 +31,7 @@ enum option_id {
 	OPT_KERNEL,
 	OPT_MEMORY,
 	OPT_MODULES,
+	OPT_NET,
 	OPT_PIT,
 	OPT_RELAY,
 	OPT_STDIN,
@@ -56,6 +56,7 @@ static const struct option long_options[] = {
 	{ "kernel", required_argument, NULL, OPT_KERNEL },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "modules", required_argument, NULL, OPT_MODULES },
+	{ "net", required_argument, NULL, OPT_NET },
 	{ "pit", no_argument, NULL, OPT_PIT },
 	{ "relay", required_argument, NULL, OPT_RELAY },
 	{ "stdin", no_argument, NULL, OPT_STDIN },
@@ -74,14 +75,20 @@ void run_options_usage(bool interactive)
 	    "                        default: $KTSTR_KERNEL, the newest in the cache, the host's "
 	    "own\n"
 	    "  --topology n,l,c,t    NUMA nodes, LLCs in all, cores per LLC, threads per core "
-	    "(1,1,1,1)\n"
-	    "  --memory MIB          guest memory (512, or what kernel and initramfs need)\n"
+	    "(1,1,1,1);\n"
+	    "                        a preset, node by node or @FILE: see `ktstr topo --help`\n"
+	    "  --memory MIB          guest memory (what the topology's nodes have; 512, or what is "
+	    "needed)\n"
 	    "  --hugepages off|try|require  take it from the host's pages of 2 MiB (off)\n"
 	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
 	    "  --append ARGS         more kernel arguments; repeatable\n"
 	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
-	    "  --disk FILE[,ro]      raw image or block device as the guest's /dev/vda; ro: "
-	    "read-only\n"
+	    "  --disk FILE[,OPT]...  raw image or block device as the guest's /dev/vda; ro, "
+	    "snapshot, buffered,\n"
+	    "                        iops=N, bps=N[K|M|G], burst=MS, depth=N\n"
+	    "  --disk new=SIZE[,fs=ext4|btrfs][,OPT]...  an empty disk of this VM only\n"
+	    "  --net plain|pair      a network card whose frames come back; pair: and two network\n"
+	    "                        namespaces joined by it, /run/netns/a and /run/netns/b\n"
 	    "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
 	    "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside "
 	    "the kernel\n"
@@ -122,22 +129,21 @@ static int parse_relay(struct run_options *o, const char *arg, struct error *err
 	return 0;
 }
 
-/* What follows the first comma are options: a file's name with a comma in it cannot be given. */
 static int parse_disk(struct run_options *o, const char *arg, struct error *err)
 {
-	const char *comma = strchrnul(arg, ',');
-
-	if (o->disk)
+	if (o->has_disk)
 		return error_set_usage(err, -EINVAL, "--disk: '%s': a VM has one disk at most",
 				       arg);
-	if (comma == arg)
-		return error_set_usage(err, -EINVAL, "--disk: '%s' is not FILE[,ro]", arg);
-	if (*comma && strcmp(comma, ",ro") != 0)
-		return error_set_usage(err, -EINVAL,
-				       "--disk: '%s': unknown option '%s'; it is FILE[,ro]", arg,
-				       comma + 1);
-	o->disk = xasprintf("%.*s", (int)(comma - arg), arg);
-	o->disk_read_only = *comma;
+	o->has_disk = disk_options_parse(arg, &o->disk, err) == 0;
+	return o->has_disk ? 0 : err->code;
+}
+
+static int parse_net(struct run_options *o, const char *arg, struct error *err)
+{
+	if (strcmp(arg, GUEST_NET_PLAIN) != 0 && strcmp(arg, GUEST_NET_PAIR) != 0)
+		return error_set_usage(err, -EINVAL, "--net: '%s' is neither %s nor %s", arg,
+				       GUEST_NET_PLAIN, GUEST_NET_PAIR);
+	o->net = arg;
 	return 0;
 }
 
@@ -196,10 +202,12 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 		o->kernel = arg;
 		return 0;
 	case OPT_MEMORY:
-		return num_parse_u64("--memory", arg, 2, MAX_MEMORY_MIB, &o->memory_mib, err);
+		return num_parse_u64("--memory", arg, 2, MEMORY_SIZE_MAX_MIB, &o->memory_mib, err);
 	case OPT_MODULES:
 		o->modules_dir = arg;
 		return 0;
+	case OPT_NET:
+		return parse_net(o, arg, err);
 	case OPT_PIT:
 		o->pit = true;
 		return 0;
@@ -214,9 +222,7 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_TIMEOUT:
 		return num_parse_u64("--timeout", arg, 0, MAX_TIMEOUT_S, &o->timeout_s, err);
 	case OPT_TOPOLOGY:
-		if (topology_parse(arg, &o->topology, err) < 0)
-			return error_prefix(err, "--topology");
-		return 0;
+		return topology_option_parse(arg, &o->topology, err);
 	}
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
 }
@@ -231,29 +237,28 @@ static int unknown_option(char **argv, struct error *err)
 			       is_short ? letter : argv[optind - 1], argv[0]);
 }
 
-static int check_memory(const struct run_options *o, struct error *err)
+bool run_options_has_net_pair(const struct run_options *o)
 {
-	uint64_t unit = TOPOLOGY_MEMORY_UNIT / MIB;
-	uint64_t below = o->memory_mib / unit * unit;
-
-	if (below == o->memory_mib)
-		return 0;
-	return error_set_usage(err, -EINVAL,
-			       "--memory %" PRIu64
-			       ": not a multiple of 2 MiB; the nearest are %" PRIu64
-			       " and %" PRIu64,
-			       o->memory_mib, below, below + unit);
+	return o->net && strcmp(o->net, GUEST_NET_PAIR) == 0;
 }
 
 static int check(struct run_options *o, struct error *err)
 {
-	if (check_memory(o, err) < 0)
+	struct memory_layout memory;
+
+	/* Without --memory the size waits for the initramfs. */
+	if (o->memory_mib && topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib,
+						    &memory, err) < 0)
 		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(
 		    err, -EINVAL,
 		    "--initrd boots an initramfs as it is: it goes with no COMMAND, --include, "
 		    "--relay, and not with `ktstr shell`");
+	if (o->initrd && run_options_has_net_pair(o))
+		return error_set_usage(err, -EINVAL,
+				       "--net pair is made by ktstr's own initramfs, not by that "
+				       "of --initrd: give it --net plain");
 	return 0;
 }
 
@@ -287,5 +292,5 @@ void run_options_fini(struct run_options *o)
 	freep(&o->append);
 	freep(&o->includes);
 	freep(&o->relay_guest);
-	freep(&o->disk);
+	disk_options_fini(&o->disk);
 }

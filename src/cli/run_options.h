@@ -4,6 +4,7 @@
 #include "arch/arch.h"
 #include "base/error.h"
 #include "base/topology.h"
+#include "cli/disk_options.h"
 #include "vmm/vm_memory.h"
 
 struct run_options {
@@ -19,8 +20,9 @@ struct run_options {
 	size_t n_includes;
 	const char *modules_dir;
 	const char *initrd;
-	char *disk; /* NULL: none; owned */
-	bool disk_read_only;
+	bool has_disk;
+	struct disk_options disk;
+	const char *net; /* GUEST_NET_*; NULL: none */
 	const char *dmesg;
 	const char *json;
 	const char *relay_guest; /* unix socket in the guest; owned */
@@ -40,4 +42,5 @@ struct run_options {
 MUST_CHECK int run_options_parse(int argc, char **argv, bool interactive, struct run_options *ret,
 				 struct error *err);
 void run_options_fini(struct run_options *o);
+bool run_options_has_net_pair(const struct run_options *o);
 void run_options_usage(bool interactive);

@@ -28,9 +28,12 @@ static void append_disk(struct buf *text, const struct virtio_blk_stats *d)
 	append(text, "disk", "bytes_read", d->bytes_read);
 	append(text, "disk", "bytes_written", d->bytes_written);
 	append(text, "disk", "errors", d->n_errors);
-	append(text, "disk", "in_flight_max", d->n_in_flight_max);
+	append(text, "disk", "in_flight_max", d->gate.n_inside_max);
 	append(text, "disk", "continued", d->n_continued);
 	append(text, "disk", "retries", d->n_retries);
+	append(text, "disk", "throttled_iops", d->gate.n_throttled_iops);
+	append(text, "disk", "throttled_bps", d->gate.n_throttled_bps);
+	append(text, "disk", "direct_ends", d->n_direct_ends);
 }
 
 static void append_net(struct buf *text, const struct virtio_net_stats *n)

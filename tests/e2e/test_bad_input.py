@@ -208,12 +208,12 @@ def disk_refused(box, path, *texts, **more):
 
 
 def test_disk_missing(box):
-    for suffix in ('', ',ro'):
+    for suffix in ('', ',ro', ',snapshot'):
         disk_refused(box, '/no/such/disk' + suffix, "'/no/such/disk'", 'No such file')
 
 
 def test_disk_directory(box):
-    for suffix in ('', ',ro'):
+    for suffix in ('', ',ro', ',snapshot'):
         disk_refused(box, box.file('tmp') + suffix, box.file('tmp'), 'directory')
 
 
@@ -248,14 +248,28 @@ def test_disk_in_use(box):
         disk_refused(box, path + ',ro', path, 'in use by another VM')
 
 
-def test_disk_options_that_do_not_exist(box):
+def test_disk_options_that_do_not_exist_or_contradict(box):
     path = box.file('disk', bytes(512))
-    disk_refused(box, path + ',rw', 'rw', 'FILE[,ro]')
-    disk_refused(box, path + ',', 'FILE[,ro]')
-    disk_refused(box, path + ',ro,ro', 'ro,ro')
-    disk_refused(box, ',ro', 'FILE[,ro]')
-    disk_refused(box, '', 'FILE[,ro]')
+    disk_refused(box, path + ',rw', "unknown option 'rw'", 'FILE or new=SIZE')
+    disk_refused(box, path + ',', "unknown option ''")
+    disk_refused(box, path + ',ro,ro', "'ro' is given twice")
+    disk_refused(box, ',ro', 'no file is named')
+    disk_refused(box, '', 'no file is named')
+    disk_refused(box, path + ',iops=fast', "'fast' is not a whole number")
+    disk_refused(box, path + ',ro,snapshot', 'exclude each other')
+    disk_refused(box, 'new=1K', '1K', '1M to 16T')
+    disk_refused(box, 'new=1G,fs=ntfs', "'ntfs' is neither ext4 nor btrfs")
     refused(box, linux(box, '--disk', path, '--disk', path, '--', 'true'), '--disk', 'one disk')
+
+
+# The network.
+
+def test_net_layout_that_does_not_exist(box):
+    refused(box, linux(box, '--net', 'bridge', '--', 'true'), '--net', "'bridge'", 'plain', 'pair')
+
+
+def test_net_pair_where_nobody_makes_it(box):
+    refused(box, linux(box, '--net', 'pair', '--initrd', box.file('initrd', 'x')), '--net', '--initrd')
 
 
 def test_modules_folder_missing(box):
@@ -285,8 +299,8 @@ def test_wrong_numbers(box):
             ('--timeout', '1h', 'whole number'), ('--topology', '0,1,1,1', 'numa_nodes'),
             ('--topology', '1,1,0,1', 'cores_per_llc'), ('--topology', '1,1', 'four numbers'),
             ('--topology', '1,1,1,1,1', 'four numbers'), ('--topology', '2,1,1,1', 'NUMA'),
-            ('--topology', '1,4096,4096,1', '4096'), ('--topology', '1,99999,1,1', 'llcs'),
-            ('--topology', '1,1,18446744073709551617,1', 'four numbers'), ('--cpu', '-nosuchfeature', 'nosuchfeature'),
+            ('--topology', '1,4096,4096,1', '4096'), ('--topology', '1,99999,1,1', '4096 CPUs'),
+            ('--topology', '1,1,18446744073709551617,1', 'cores_per_llc'), ('--cpu', '-nosuchfeature', 'nosuchfeature'),
             ('--cpu', 'cx16', 'cx16')):
         refused(box, ['--kernel', kernel, option, value, '--', 'true'], option, text)
 
@@ -300,6 +314,35 @@ def test_memory_larger_than_the_host_is_a_skip_with_both_numbers(box):
     refused(box, ['--kernel', kernel, '--memory', asked, '--', 'true'], '--memory ' + asked,
             str(kib['MemTotal'] // 1024) + ' MiB', status=SKIP)
     refused(box, ['--kernel', kernel, '--memory', str((1 << 32) - 4096), '--', 'true'], 'address bits', status=SKIP)
+
+
+def test_topologies_that_cannot_be(box):
+    kernel = box.file('vmlinux', e2e.elf())
+    document = box.file('topology.json', '{"nodes": [{"llcs": 1, "memory": 512}]}')
+    for value, text in (
+            ('huge-1llc', "'huge-1llc' is neither"), ('node=llcs:0,memory:64M', 'no CPU'),
+            ('node=memory:64M;node=llcs:1', 'memory-only nodes last'), ('node=llcs:1,memory:3M', 'multiple of 2 MiB'),
+            ('node=llcs:1,memory:64', "'64' is no size"), ('node=llcs:1,latency_ns:70000', '70000 ns'),
+            ('node=llcs:1;node=llcs:1;distances=10,20/21,10', 'node 0 to node 1 is 20, but'),
+            ('node=llcs:1;node=llcs:1;distances=10,9/9,10', 'it must be 11 to 254'),
+            ('65,65,1,1', '65 NUMA nodes'), ('@/no/such/file', '/no/such/file'), ('@' + document, "'512' is no size")):
+        refused(box, ['--kernel', kernel, '--topology', value, '--', 'true'], '--topology', text)
+
+
+def test_memory_that_does_not_go_with_the_nodes(box):
+    kernel = box.file('vmlinux', e2e.elf())
+    for topology, memory, text in (
+            ('node=llcs:1,memory:64M', '128', 'adds up to 64 MiB'), ('4,4,1,1', '6', 'nothing for node 3'),
+            ('node=llcs:1,memory:512M;node=llcs:1', '512', 'adds up to 512 MiB')):
+        refused(box, ['--kernel', kernel, '--topology', topology, '--memory', memory, '--', 'true'], '--memory', text)
+
+
+def test_topo_arguments(box):
+    for args, text in (
+            ([], '--topology'), (['--presets', '--topology', '1,1,1,1'], '--presets'), (['--nope'], "'--nope'"),
+            (['--topology', '1,1,1'], 'four numbers'), (['--topology', '1,1,1,1', 'x'], "'x'"),
+            (['--topology', '1,1,1,1', '--memory', '0'], '--memory'), (['--presets', '--memory', '64'], '--presets')):
+        need_error(box.run('topo', *args), USAGE, text)
 
 
 def test_options_that_do_not_exist(box):

@@ -301,7 +301,9 @@ static int setup(void **state)
 	(void)snprintf(path, sizeof(path), "%s/guest_hello", GUEST_DIR);
 	f->kernel = KERNEL_IMAGE_INIT;
 	f->disk = (struct virtio_blk_config){ .fd = memfd_create("disk", MFD_CLOEXEC),
-					      .capacity = MIB,
+					      .file = { .capacity = MIB,
+							.block_size = VIRTIO_BLK_SECTOR },
+					      .limits = { .depth = VIRTIO_BLK_DEPTH_MAX },
 					      .id = "disk" };
 	f->initrd_fd = memfd_create("initrd", MFD_CLOEXEC);
 	f->nodes[0].bits[0] = 1;

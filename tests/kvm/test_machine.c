@@ -102,12 +102,14 @@ static void test_memory_across_the_gap_is_all_there_with_all_devices(void **stat
 {
 	const struct topology nodes = topology_uniform(3, 3, 1, 1);
 	struct virtio_blk_config disk = { .fd = memfd_create("disk", MFD_CLOEXEC),
-					  .capacity = 1 << 20,
+					  .file = { .capacity = 1 << 20,
+						    .block_size = VIRTIO_BLK_SECTOR },
+					  .limits = { .depth = VIRTIO_BLK_DEPTH_MAX },
 					  .id = "disk" };
 	const struct virtio_net_config net = { .mac = { 2, 0, 0, 0, 0, 1 } };
 	struct guest_vm g;
 	char want[64];
-	assert_int_equal(ftruncate(disk.fd, (off_t)disk.capacity), 0);
+	assert_int_equal(ftruncate(disk.fd, (off_t)disk.file.capacity), 0);
 	guest_vm_run(&g,
 		     &(struct guest_vm_config){ .guest = "memory",
 						.cmdline = "disk net",
