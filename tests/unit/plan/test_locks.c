@@ -354,15 +354,14 @@ static void test_scan_takes_no_lock_and_wakes_nobody(void **state UNUSED)
 }
 
 /*
- * On overlayfs stat(2) gives another device and, with layers on two file systems, another inode number than /proc/locks. Needs
- * a mount namespace.
+ * On overlayfs with layers on two file systems stat(2) gives another device than /proc/locks. Needs a mount namespace.
  */
 static int scan_on_overlay(const char *base)
 {
 	static const struct plan_lock lock = { PLAN_LOCK_LLC, true, 5 };
 	CLEANUP(freep)
-	char *options =
-	    xasprintf("lowerdir=%s/low,upperdir=%s/fs/up,workdir=%s/fs/work", base, base, base);
+	char *options = xasprintf("xino=off,lowerdir=%s/low,upperdir=%s/fs/up,workdir=%s/fs/work",
+				  base, base, base);
 	CLEANUP(freep) char *merged = xasprintf("%s/merged", base);
 	static const char *const dirs[] = { "low", "fs", "merged", "fs/up", "fs/work" };
 	struct lock_dir dir;
