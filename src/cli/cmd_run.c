@@ -40,6 +40,8 @@ enum {
 	BOOT_TIMEOUT_PER_CPU_S = 2,
 	/* Page structs, slabs, percpu: measured with stock kernels; plus 1 MiB per CPU. */
 	KERNEL_OVERHEAD_MIB = 48,
+	MODULES_MAX = 8,
+	RECORDS_MAX = 11,
 };
 #define SINK_FILE_LIMIT (64 * MIB)
 
@@ -124,37 +126,63 @@ static bool needs_modules(const struct run *run, const char *const *modules)
 	return false;
 }
 
+/* Of this VM's devices. */
+static void list_modules(const struct run_options *o, const char *ret[MODULES_MAX])
+{
+	size_t n = 0;
+
+	ret[n++] = "virtio_mmio";
+	ret[n++] = "virtio_console";
+	if (o->has_disk)
+		ret[n++] = "virtio_blk";
+	if (disk_fs_name(o->disk.fs))
+		ret[n++] = disk_fs_name(o->disk.fs);
+	if (o->net)
+		ret[n++] = "virtio_net";
+	if (run_options_has_net_pair(o))
+		ret[n++] = "macvlan";
+	ret[n] = NULL;
+}
+
+/* What PID 1 is told besides the command (abi/guest_config.h), on the heap. */
+static void list_records(const struct run_options *o, char *ret[RECORDS_MAX])
+{
+	const char *term = getenv("TERM");
+	const struct topology *t = &o->topology;
+	size_t n = 0;
+
+
+	ret[n++] = xstrdup("cwd=/");
+	ret[n++] = xstrdup("kmsg=1");
+	ret[n++] = xasprintf("env=TERM=%s", term ? term : "dumb");
+	ret[n++] = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%u,%u,%u,%u", t->n_nodes, t->n_llcs,
+			     t->cores_per_llc, t->threads_per_core);
+	if (o->relay_guest)
+		ret[n++] = xasprintf("relay=%s", o->relay_guest);
+	if (o->interactive)
+		ret[n++] = xstrdup("tty=1");
+	if (o->forward_stdin)
+		ret[n++] = xstrdup("stdin=1");
+	if (o->net)
+		ret[n++] = xasprintf("net=%s", o->net);
+	if (run_options_has_net_pair(o)) {
+		ret[n++] = xstrdup("env=KTSTR_NETNS_A=" GUEST_NETNS_DIR "/a");
+		ret[n++] = xstrdup("env=KTSTR_NETNS_B=" GUEST_NETNS_DIR "/b");
+	}
+	ret[n] = NULL;
+}
+
 static int build_initramfs(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
-	/* A NULL ends the list: a new disk's file system has no name without a disk. */
-	const char *const modules[] = { "virtio_mmio", "virtio_console",
-					o->has_disk ? "virtio_blk" : NULL, disk_fs_name(o->disk.fs),
-					NULL };
 	CLEANUP(freep) char *init_path = NULL;
-	CLEANUP(freep) char *relay = o->relay_guest ? xasprintf("relay=%s", o->relay_guest) : NULL;
-	CLEANUP(freep)
-	char *term = xasprintf("env=TERM=%s", getenv("TERM") ? getenv("TERM") : "dumb");
-	const struct topology *t = &o->topology;
-	CLEANUP(freep)
-	char *topology = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%u,%u,%u,%u", t->n_nodes, t->n_llcs,
-				   t->cores_per_llc, t->threads_per_core);
-	const char *config[9];
-	size_t n = 0;
+	const char *modules[MODULES_MAX];
+	char *records[RECORDS_MAX];
 
 	if (guest_init_path(run->cache_dir, &init_path, err) < 0)
 		return err->code;
-	config[n++] = "cwd=/";
-	config[n++] = "kmsg=1";
-	config[n++] = term;
-	config[n++] = topology;
-	if (relay)
-		config[n++] = relay;
-	if (o->interactive)
-		config[n++] = "tty=1";
-	if (o->forward_stdin)
-		config[n++] = "stdin=1";
-	config[n] = NULL;
+	list_modules(o, modules);
+	list_records(o, records);
 	const struct initramfs_config c = {
 		.init_path = init_path,
 		.busybox_path = access(KTSTR_BUSYBOX, R_OK) == 0 ? KTSTR_BUSYBOX : NULL,
@@ -165,11 +193,14 @@ static int build_initramfs(struct run *run, struct error *err)
 		.kernel_release = run->kernel.release,
 		.modules_dir = o->modules_dir ? o->modules_dir : run->entry.modules_dir,
 		.modules = modules,
-		.config = config,
+		.config = (const char *const *)records,
 		.unpacked_max = o->memory_mib * MIB,
 		.need_modules = needs_modules(run, modules),
 	};
-	return initramfs_build(&c, &run->initramfs, err);
+	int res = initramfs_build(&c, &run->initramfs, err);
+	for (size_t i = 0; records[i]; i++)
+		free(records[i]);
+	return res;
 }
 
 static int check_memory(const struct run *run, struct error *err)
@@ -204,6 +235,10 @@ static int prepare_initramfs(struct run *run, struct error *err)
 	} else if (run->options.command[0]) {
 		return error_set_usage(err, -EINVAL,
 				       "'%s' is not a Linux kernel: it cannot run a COMMAND",
+				       run->entry.image);
+	} else if (run_options_has_net_pair(&run->options)) {
+		return error_set_usage(err, -EINVAL,
+				       "'%s' is not a Linux kernel: it cannot make --net pair",
 				       run->entry.image);
 	}
 	return run->kernel.is_linux ? check_memory(run, err) : 0;
@@ -336,6 +371,7 @@ static void terminal_size(struct session_config *config)
 static int start_and_supervise(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
+	const struct virtio_net_config net = virtio_net_config_of("ktstr run");
 	struct vm_process process = VM_PROCESS_INIT;
 	uint64_t n_cpus = topology_n_cpus(&o->topology);
 	struct session_config config = {
@@ -349,7 +385,8 @@ static int start_and_supervise(struct run *run, struct error *err)
 			.memory_mib = o->memory_mib,
 			.cpu_mask = &o->cpu_mask,
 			.pit = o->pit,
-			.disk = o->has_disk ? &run->disk.config : NULL },
+			.disk = o->has_disk ? &run->disk.config : NULL,
+			.net = o->net ? &net : NULL },
 		.backend = run->backend,
 		.relay_fd = run->relay_fd,
 		.timeout_ns = o->timeout_s * NS_PER_S,

@@ -20,6 +20,7 @@ struct run_options {
 	const char *initrd;
 	bool has_disk;
 	struct disk_options disk;
+	const char *net; /* GUEST_NET_*; NULL: none */
 	const char *dmesg;
 	const char *json;
 	const char *relay_guest; /* unix socket in the guest; owned */
@@ -39,4 +40,5 @@ struct run_options {
 MUST_CHECK int run_options_parse(int argc, char **argv, bool interactive, struct run_options *ret,
 				 struct error *err);
 void run_options_fini(struct run_options *o);
+bool run_options_has_net_pair(const struct run_options *o);
 void run_options_usage(bool interactive);

@@ -17,7 +17,14 @@
 #include "base/num.h"
 #include "virtio/virtio_blk.h"
 
-enum { OPS_MAX = 128, QUEUE_SIZE = 16, SECTORS = 64, HEADER = 16, NO_STATUS = 0xee };
+enum {
+	OPS_MAX = 128,
+	QUEUE_SIZE = 16,
+	SECTORS = 64,
+	HEADER = 16,
+	NO_STATUS = 0xee,
+	FEATURE_FLUSH = 9
+};
 enum { HEADERS = 0x3000, DATA = 0x4000, STATUSES = 0x2000 };
 #define DISK ((uint64_t)SECTORS * VIRTIO_BLK_SECTOR)
 
@@ -31,6 +38,7 @@ enum op {
 	OP_RESTART,
 	OP_POKE,
 	OP_DRAIN,
+	OP_CUT,
 	N_OPS
 };
 
@@ -41,6 +49,7 @@ struct run {
 	int fd;
 	bool read_only;
 	uint32_t depth;
+	bool is_cut;                   /* somebody made the file shorter */
 	bool is_tame;                  /* no raw write touched the rings since the last restart */
 	uint32_t writable[QUEUE_SIZE]; /* bytes, by head */
 };
@@ -54,6 +63,9 @@ static void restart(struct run *r, uint8_t features)
 	d->queues[0] = (struct fake_queue){ 0 };
 	uint64_t wanted = (uint64_t)(features & 3) << VIRTIO_RING_F_INDIRECT_DESC |
 			  (features & 4 ? UINT32_MAX & ~(3u << VIRTIO_RING_F_INDIRECT_DESC) : 0);
+
+	if (features & 8) /* writes are stable when they end */
+		wanted &= ~(1ull << FEATURE_FLUSH);
 	fake_driver_start(d, wanted & fake_driver_offered(d), 1, QUEUE_SIZE);
 	r->is_tame = true;
 }
@@ -168,6 +180,10 @@ static void step(struct run *r, struct fuzz_input *in)
 	case OP_DRAIN:
 		virtio_mmio_drain(r->rig.mmio);
 		break;
+	case OP_CUT: /* somebody else's doing, on the host */
+		r->is_cut = true;
+		FUZZ_CHECK(ftruncate(r->fd, fuzz_u16(in) % DISK) == 0);
+		break;
 	case N_OPS:
 		break;
 	}
@@ -181,8 +197,9 @@ static void check_end(const struct run *r)
 
 	virtio_blk_stats(r->blk, &s);
 	FUZZ_CHECK(s.gate.n_inside_max <= num_min(QUEUE_SIZE, r->depth));
-	FUZZ_CHECK(fstat(r->fd, &st) == 0 && (uint64_t)st.st_size == DISK);
-	if (!r->read_only)
+	FUZZ_CHECK(fstat(r->fd, &st) == 0);
+	FUZZ_CHECK(r->is_cut ? (uint64_t)st.st_size <= DISK : (uint64_t)st.st_size == DISK);
+	if (!r->read_only || r->is_cut)
 		return;
 	FUZZ_CHECK(s.n_writes + s.n_discards + s.n_write_zeroes + s.bytes_written == 0);
 	for (uint64_t at = 0; at < DISK; at += VIRTIO_BLK_SECTOR)

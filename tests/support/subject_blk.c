@@ -152,7 +152,7 @@ static void blk_load(struct subject *s)
 const struct subject_kind subject_blk = {
 	.name = "blk",
 	.n_queues = 1,
-	.holds_chains = true,
+	.traits = SUBJECT_HOLDS_CHAINS | SUBJECT_HAS_HEADERS,
 	.open = blk_open,
 	.close = blk_close,
 	.boot = blk_boot,

@@ -59,6 +59,7 @@ static void test_defaults(void **state UNUSED)
 	assert_false(o.timeline || o.keep || o.force || o.kaslr || o.pit || o.interactive);
 	assert_false(o.forward_stdin || o.help);
 	assert_false(o.has_disk);
+	assert_null(o.net);
 	done(&l, &o);
 	assert_int_equal(parse(&l, "shell", &o, &err), 0);
 	assert_true(o.interactive);
@@ -78,7 +79,7 @@ static void test_every_option_is_taken(void **state UNUSED)
 		  "run --kernel K --topology 2,4,2,1 --memory 1024 --timeout 5 --append a=1 "
 		  "--append b "
 		  "--include /x --include /y:/z --modules M --relay /g:/h --dmesg D --json J "
-		  "--disk /i,ro",
+		  "--disk /i,ro --net pair",
 		  &o, &err),
 	    0);
 	assert_string_equal(o.kernel, "K");
@@ -97,15 +98,18 @@ static void test_every_option_is_taken(void **state UNUSED)
 	assert_string_equal(o.json, "J");
 	assert_true(o.has_disk && o.disk.read_only);
 	assert_string_equal(o.disk.path, "/i");
+	assert_true(run_options_has_net_pair(&o));
 	done(&l, &o);
 	assert_int_equal(parse(&l,
 			       "run --initrd I --cpu -cx16,-popcnt --timeline --keep --force "
-			       "--kaslr --pit --stdin --disk J",
+			       "--kaslr --pit --stdin --disk J --net plain",
 			       &o, &err),
 			 0);
 	assert_string_equal(o.initrd, "I");
 	assert_string_equal(o.disk.path, "J");
 	assert_false(o.disk.read_only);
+	assert_string_equal(o.net, "plain");
+	assert_false(run_options_has_net_pair(&o));
 	assert_true(o.cpu_mask.n > 0);
 	assert_true(o.timeline && o.keep && o.force && o.kaslr && o.pit && o.forward_stdin);
 	done(&l, &o);
@@ -196,6 +200,9 @@ static void test_bad_lines_are_usage_and_name_the_culprit(void **state UNUSED)
 		{ "run --initrd I --include /x", "--initrd" },
 		{ "run --initrd I --relay /x", "--initrd" },
 		{ "shell --initrd I", "--initrd" },
+		{ "run --net tap -- true", "'tap'" },
+		{ "run --net '' -- true", "plain nor pair" },
+		{ "run --initrd I --net pair", "--net plain" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {

@@ -40,15 +40,12 @@ enum reaction {
 /* Where the driver stands when the attack begins. */
 enum stage { AT_RESET, AT_FEATURES_OK, AT_WORK };
 
-/* On devices that hold several chains of a queue, or on the others. */
-enum on { ON_ALL, ON_HOLDERS, ON_OTHERS };
-
 struct attack {
 	const char *name;
 	void (*play)(struct subject *s);
 	enum stage stage;
 	enum reaction reaction;
-	enum on on;
+	unsigned with, without; /* only devices with these traits, without those */
 };
 
 static void write_reg(struct subject *s, uint32_t reg, uint32_t value)
@@ -236,6 +233,14 @@ static void write_good_chain(struct subject *s, gpa_t buffer, uint32_t n)
 
 	fake_driver_raw_desc(&s->driver, q_idx, 0, HOSTILE_BUF, 16, VRING_DESC_F_NEXT, 1);
 	fake_driver_raw_desc(&s->driver, q_idx, 1, buffer.addr, n, VRING_DESC_F_WRITE, 0);
+}
+
+/* No status byte of a block request, no whole header of a frame; to a console it is some bytes. */
+static void chain_shorter_than_any_header(struct subject *s)
+{
+	fake_driver_raw_desc(&s->driver, s->kind->output_queue, 0, HOSTILE_BUF, 11, 0, 0);
+	fake_driver_raw_avail(&s->driver, s->kind->output_queue, 0);
+	subject_kick(s, s->kind->output_queue);
 }
 
 static void one_chain_in_every_slot(struct subject *s)
@@ -464,10 +469,14 @@ static const struct attack attacks[] = {
 	{ "queue taken with I/O in flight", queue_taken_with_io_in_flight, AT_WORK, FAILS },
 	{ "configuration space of any width and place", config_space_of_any_width_and_place,
 	  AT_WORK, IGNORES },
+	{ "chain shorter than its header", chain_shorter_than_any_header, AT_WORK, FAILS,
+	  .with = SUBJECT_HAS_HEADERS },
+	{ "chain shorter than any header", chain_shorter_than_any_header, AT_WORK, IGNORES,
+	  .without = SUBJECT_HAS_HEADERS },
 	{ "one chain in every slot, in flight", one_chain_in_every_slot, AT_WORK, FAILS,
-	  ON_HOLDERS },
+	  .with = SUBJECT_HOLDS_CHAINS },
 	{ "one chain in every slot, in turn", one_chain_in_every_slot, AT_WORK, IGNORES,
-	  ON_OTHERS },
+	  .without = SUBJECT_HOLDS_CHAINS },
 	{ "more available than the queue has", more_available_than_the_queue_has, AT_WORK, FAILS },
 	{ "buffer over the rings", buffer_over_the_rings, AT_WORK, SURVIVES },
 	{ "used rings scribbled over", used_rings_scribbled_over, AT_WORK, IGNORES },
@@ -621,7 +630,7 @@ static void add(struct plan *p, const char *what, struct trial t, const char *na
 
 static bool is_meant(const struct attack *a, const struct subject_kind *kind)
 {
-	return a->on == ON_ALL || (a->on == ON_HOLDERS) == kind->holds_chains;
+	return (kind->traits & a->with) == a->with && !(kind->traits & a->without);
 }
 
 static void make_plan(struct plan *p)
