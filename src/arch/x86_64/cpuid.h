@@ -13,8 +13,8 @@ enum cpuid_reg { CPUID_EAX, CPUID_EBX, CPUID_ECX, CPUID_EDX };
 /* What KVM can do beyond its supported table, and what the VM promises. */
 struct cpuid_caps {
 	bool tsc_deadline;
-	bool pmu;      /* KVM has one; else the guest is not told of any */
-	bool realtime; /* vCPUs are never preempted: KVM_HINTS_REALTIME */
+	bool pmu;             /* KVM has one; else the guest is not told of any */
+	bool realtime;        /* vCPUs are never preempted: KVM_HINTS_REALTIME */
 	bool msi_ext_dest_id; /* the I/O APIC takes destinations of 15 bits */
 };
 
