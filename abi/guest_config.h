@@ -56,5 +56,8 @@
  * an otherwise empty payload. PID 1 frames them.
  */
 #define GUEST_ENV_CHANNEL "KTSTR_CHANNEL_FD"
-/* The machine's "nodes,llcs,cores_per_llc,threads_per_core", set by the host (an env= record). */
+/*
+ * The machine's "nodes,llcs,cores_per_llc,threads_per_core", set by the host (an env= record). Only
+ * these numbers: nodes and LLCs are totals, however they were declared.
+ */
 #define GUEST_ENV_TOPOLOGY "KTSTR_TOPOLOGY"

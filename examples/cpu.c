@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
@@ -73,16 +74,20 @@ bool end_of_child(pid_t pid, double *ret_cpu_s)
 
 double stolen_seconds(int cpu)
 {
+	enum { STEAL = 8 }; /* its place behind the name, from 1: proc(5) */
 	char text[16384], name[16];
-	unsigned long long steal;
+	unsigned long long ticks = 0;
 
 	(void)snprintf(name, sizeof(name), "\ncpu%d ", cpu);
 	if (!read_file("/proc/stat", text, sizeof(text)))
 		return -1;
-	const char *line = strstr(text, name);
-	if (!line || sscanf(line + strlen(name), "%*u %*u %*u %*u %*u %*u %*u %llu", &steal) != 1)
+	char *p = strstr(text, name);
+	if (!p)
 		return -1;
-	return (double)steal / (double)sysconf(_SC_CLK_TCK);
+	p += strlen(name);
+	for (int i = 0; i < STEAL; i++)
+		ticks = strtoull(p, &p, 10);
+	return (double)ticks / (double)sysconf(_SC_CLK_TCK);
 }
 
 bool read_file(const char *path, char *text, size_t size)

@@ -47,7 +47,7 @@ static bool play(struct ktstr *t, int out, int in)
 
 static void pipes(struct ktstr *t)
 {
-	int there[2], back[2];
+	int there[2] = { -1, -1 }, back[2] = { -1, -1 };
 
 	if (!KTSTR_CHECK(t, pipe(there) == 0 && pipe(back) == 0, "pipe: %m"))
 		return;

@@ -9,13 +9,12 @@
 #include "base/topology_text.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "cli/memory_size.h"
 #include "cli/plan_json.h"
 #include "cli/topology_json.h"
 #include "cli/topology_option.h"
 #include "plan/host_discover.h"
 #include "plan/plan_text.h"
-
-enum { MAX_MEMORY_MIB = 1024 * 1024 };
 
 struct options {
 	bool json, presets, help;
@@ -65,7 +64,7 @@ static int parse(int argc, char **argv, struct options *o, struct error *err)
 					       "ktstr topo: wrong option '%s'; see `ktstr topo "
 					       "--help`",
 					       argv[optind - 1]);
-		else if (num_parse_u64("--memory", optarg, 2, MAX_MEMORY_MIB, &o->memory_mib, err) <
+		else if (num_parse_u64("--memory", optarg, 2, MEMORY_SIZE_MAX_MIB, &o->memory_mib, err) <
 			 0)
 			return err->code;
 	}

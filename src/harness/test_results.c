@@ -49,29 +49,29 @@ struct test_result *test_results_next(const struct test_results *r, const struct
 	return NULL;
 }
 
-static void free_leaf(struct test_result *t)
+static void free_result(struct test_result *t)
 {
 	struct list *node;
 
-	list_remove(&t->node);
 	while ((node = list_pop(&t->metrics))) {
 		struct test_metric *m = container_of(node, struct test_metric, node);
 		freep(&m->name);
 		freep(&m->unit);
-		free(m);
+		freep(&m);
 	}
 	freep(&t->name);
 	freep(&t->message);
-	free(t);
+	freep(&t);
 }
 
 void test_results_fini(struct test_results *r)
 {
-	while (!list_is_empty(&r->tests)) {
-		struct test_result *t = result_of(r->tests.next);
-		while (!list_is_empty(&t->subtests))
-			t = result_of(t->subtests.next);
-		free_leaf(t);
+	struct list *node;
+
+	while ((node = list_pop(&r->tests))) {
+		struct test_result *t = result_of(node);
+		list_move_all(&r->tests, &t->subtests);
+		free_result(t);
 	}
 	memset(r->open, 0, sizeof(r->open));
 }

@@ -219,7 +219,8 @@ static void frame_deliver(struct virtio_net *n)
 		virtio_dev_push(&n->dev, QUEUE_RX, rx, at + len);
 	}
 	n->n_rx -= n_buffers;
-	memmove(&n->rx[0], &n->rx[n_buffers], n->n_rx * sizeof(n->rx[0]));
+	for (uint32_t i = 0; i < n->n_rx; i++) /* none, but after a frame that was dropped */
+		n->rx[i] = n->rx[n_buffers + i];
 	n->stats.n_frames++;
 	n->stats.bytes += frame_len(n);
 	n->stats.n_rx_buffers += n_buffers;
@@ -353,7 +354,7 @@ struct virtio_net_config virtio_net_config_of(const char *name)
 	hash_update_str(h, name);
 	hash_format(h, text);
 	(void)hash_free(h);
-	text[2 * VIRTIO_NET_MAC_LEN] = 0;
+	text[2 * sizeof(config.mac)] = 0;
 	uint64_t bits = strtoull(text, NULL, 16);
 	for (size_t i = 0; i < VIRTIO_NET_MAC_LEN; i++)
 		config.mac[i] = (uint8_t)(bits >> 8 * i);
