@@ -453,9 +453,10 @@ static void print_figures(struct world *world, uint64_t seconds, uint64_t n_read
 	       n, seconds, s->n_done[0], s->n_done[1], s->n_done[2], s->n_done[3], n_readings);
 	if (!kept)
 		return;
-	printf("# wait: median %.1f ms, p99 %.1f ms, longest %.1f ms\n",
-	       s->waits_us[kept / 2] / 1e3, s->waits_us[kept * 99 / 100] / 1e3,
-	       s->waits_us[kept - 1] / 1e3);
+	size_t middle = kept / 2;
+	size_t late = kept * 99 / 100;
+	printf("# wait: median %.1f ms, p99 %.1f ms, longest %.1f ms\n", s->waits_us[middle] / 1e3,
+	       s->waits_us[late] / 1e3, s->waits_us[kept - 1] / 1e3);
 	printf("# wake-ups per second of waiting: %.1f, looks: %.1f\n",
 	       (double)s->n_wakeups * 1e9 / (double)s->waited_ns,
 	       (double)s->n_looks * 1e9 / (double)s->waited_ns);
