@@ -113,13 +113,14 @@ static int make_snapshot(const char *path, const char *dir, struct scratch_disk 
 {
 	const struct blk_file_wish as_is = { .read_only = true, .buffered = true };
 	CLEANUP(freep) char *beside = folder_of(path);
-	CLEANUP(fd_closep) int source = -1;
+	CLEANUP(fd_closep) int fd = -1;
 	struct blk_file file;
 
-	if (open_file(path, false, true, &source, err) < 0 ||
-	    blk_file_examine(source, path, &as_is, &file, err) < 0)
+	if (open_file(path, false, true, &fd, err) < 0 ||
+	    blk_file_examine(fd, path, &as_is, &file, err) < 0)
 		return err->code;
-	return scratch_disk_copy(source, path, file.capacity, beside, dir, ret, err);
+	const struct scratch_source source = { fd, path, file.capacity };
+	return scratch_disk_copy(&source, beside, dir, ret, err);
 }
 
 static int make_new(const struct disk_options *o, const char *cache_dir, const char *dir,
@@ -135,7 +136,8 @@ static int make_new(const struct disk_options *o, const char *cache_dir, const c
 		return scratch_disk_new(dir, o->new_bytes, ret, err);
 	if (disk_template_open(cache_dir, search, o->fs, o->new_bytes, &template, err) < 0)
 		return err->code;
-	return scratch_disk_copy(template, "the template", o->new_bytes, templates, dir, ret, err);
+	const struct scratch_source source = { template, "the template", o->new_bytes };
+	return scratch_disk_copy(&source, templates, dir, ret, err);
 }
 
 static int open_scratch(const struct disk_options *o, const char *cache_dir, struct disk *d,

@@ -6,7 +6,10 @@
  *	cmd_run.c	run, shell: kernel -> initramfs -> VM process -> verdict (runner.c,
  *			report.c)
  *	cmd_kernel.c	the kernel cache
+ *	cmd_plan.c	where a VM would run
+ *	cmd_locks.c	locks, cleanup: who holds what of this host
  *	cmd_doctor.c	what this host can do
+ *	cmd_topo.c	topologies
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -26,6 +29,10 @@ static const struct {
 	{ "run", cmd_run, "run a command in a VM and exit with its status" },
 	{ "shell", cmd_shell, "an interactive shell in a VM" },
 	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
+	{ "topo", cmd_topo, "show what a host has or a guest sees; list presets" },
+	{ "plan", cmd_plan, "tell where a VM would run on this host or another" },
+	{ "locks", cmd_locks, "tell who holds which CPUs and caches of this host" },
+	{ "cleanup", cmd_cleanup, "remove lock files that nobody holds" },
 	{ "doctor", cmd_doctor, "tell what this host can do, and what it lacks" },
 };
 

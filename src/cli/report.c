@@ -56,6 +56,24 @@ static void note_loss(struct run_result *res, const struct sink *s)
 	run_result_add_note(res, note, strlen(note));
 }
 
+static void note_tests(struct run_result *res)
+{
+	const struct test_results *tests = &res->tests;
+
+	if (tests->n_ignored) {
+		CLEANUP(freep)
+		char *note = xasprintf("%" PRIu64 " records of tests ignored, the first: %s",
+				       tests->n_ignored, tests->why_ignored);
+		run_result_add_note(res, note, strlen(note));
+	}
+	for (struct test_result *t = NULL; (t = test_results_next(tests, t));) {
+		if (t->parent || t->has_outcome)
+			continue;
+		CLEANUP(freep) char *note = xasprintf("test '%s' came to no result", t->name);
+		run_result_add_note(res, note, strlen(note));
+	}
+}
+
 void report_note_losses(struct run_result *res)
 {
 	const struct sink *const sinks[] = { &res->console, &res->com2, &res->tty, &res->dmesg,
@@ -63,6 +81,7 @@ void report_note_losses(struct run_result *res)
 
 	for (size_t i = 0; i < ARRAY_SIZE(sinks); i++)
 		note_loss(res, sinks[i]);
+	note_tests(res);
 }
 
 void report_outcome(const struct report *r)
@@ -232,6 +251,7 @@ static json_t *json_document(const struct report *r)
 	if (r->disk)
 		json_object_set_new(doc, "disk", json_disk(r));
 	json_object_set_new(doc, "result_bytes", json_integer((json_int_t)res->result_bytes));
+	json_object_set_new(doc, "tests", test_results_json(&res->tests));
 	json_object_set_new(doc, "stats", json_stats(res));
 	return doc;
 }

@@ -30,7 +30,10 @@ void report_timeline(const struct report *r);
  * not after an hour. Class usage.
  */
 MUST_CHECK int report_check_path(const char *path, struct error *err);
-/* Notes about streams that could not be kept whole (disk full, file limit) for @result's user. */
+/*
+ * Notes for @result's user about streams that could not be kept whole (disk full, file limit), and
+ * about tests whose results are missing.
+ */
 void report_note_losses(struct run_result *result);
 /*
  * Writes the document (docs/run-json.md) to @path, "-" for stdout. Class usage: the path is the

@@ -2,20 +2,18 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/guest_config.h"
 #include "base/buf.h"
 #include "base/num.h"
-#include "base/topology_text.h"
+#include "cli/memory_size.h"
+#include "cli/topology_option.h"
 
-enum {
-	DEFAULT_MEMORY_MIB = 512,
-	MAX_MEMORY_MIB = 1024 * 1024,
-	DEFAULT_TIMEOUT_S = 600,
-	MAX_TIMEOUT_S = 30 * 86400
-};
+enum { DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
 
 enum option_id {
 	OPT_APPEND = 256,
@@ -24,6 +22,7 @@ enum option_id {
 	OPT_DMESG,
 	OPT_FORCE,
 	OPT_HELP,
+	OPT_HUGEPAGES,
 	OPT_INCLUDE,
 	OPT_INITRD,
 	OPT_JSON,
@@ -32,6 +31,7 @@ enum option_id {
 	OPT_KERNEL,
 	OPT_MEMORY,
 	OPT_MODULES,
+	OPT_NET,
 	OPT_PIT,
 	OPT_RELAY,
 	OPT_STDIN,
@@ -47,6 +47,7 @@ static const struct option long_options[] = {
 	{ "dmesg", required_argument, NULL, OPT_DMESG },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "help", no_argument, NULL, OPT_HELP },
+	{ "hugepages", required_argument, NULL, OPT_HUGEPAGES },
 	{ "include", required_argument, NULL, OPT_INCLUDE },
 	{ "initrd", required_argument, NULL, OPT_INITRD },
 	{ "json", required_argument, NULL, OPT_JSON },
@@ -55,6 +56,7 @@ static const struct option long_options[] = {
 	{ "kernel", required_argument, NULL, OPT_KERNEL },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "modules", required_argument, NULL, OPT_MODULES },
+	{ "net", required_argument, NULL, OPT_NET },
 	{ "pit", no_argument, NULL, OPT_PIT },
 	{ "relay", required_argument, NULL, OPT_RELAY },
 	{ "stdin", no_argument, NULL, OPT_STDIN },
@@ -73,8 +75,11 @@ void run_options_usage(bool interactive)
 	    "                        default: $KTSTR_KERNEL, the newest in the cache, the host's "
 	    "own\n"
 	    "  --topology n,l,c,t    NUMA nodes, LLCs in all, cores per LLC, threads per core "
-	    "(1,1,1,1)\n"
-	    "  --memory MIB          guest memory (512)\n"
+	    "(1,1,1,1);\n"
+	    "                        a preset, node by node or @FILE: see `ktstr topo --help`\n"
+	    "  --memory MIB          guest memory (what the topology's nodes have; 512, or what is "
+	    "needed)\n"
+	    "  --hugepages off|try|require  take it from the host's pages of 2 MiB (off)\n"
 	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
 	    "  --append ARGS         more kernel arguments; repeatable\n"
 	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
@@ -82,6 +87,8 @@ void run_options_usage(bool interactive)
 	    "snapshot, buffered,\n"
 	    "                        iops=N, bps=N[K|M|G], burst=MS, depth=N\n"
 	    "  --disk new=SIZE[,fs=ext4|btrfs][,OPT]...  an empty disk of this VM only\n"
+	    "  --net plain|pair      a network card whose frames come back; pair: and two network\n"
+	    "                        namespaces joined by it, /run/netns/a and /run/netns/b\n"
 	    "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
 	    "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside "
 	    "the kernel\n"
@@ -131,6 +138,30 @@ static int parse_disk(struct run_options *o, const char *arg, struct error *err)
 	return o->has_disk ? 0 : err->code;
 }
 
+static int parse_net(struct run_options *o, const char *arg, struct error *err)
+{
+	if (strcmp(arg, GUEST_NET_PLAIN) != 0 && strcmp(arg, GUEST_NET_PAIR) != 0)
+		return error_set_usage(err, -EINVAL, "--net: '%s' is neither %s nor %s", arg,
+				       GUEST_NET_PLAIN, GUEST_NET_PAIR);
+	o->net = arg;
+	return 0;
+}
+
+static int parse_hugepages(const char *arg, enum vm_hugepages *ret, struct error *err)
+{
+	static const char *const names[] = { [VM_HUGEPAGES_OFF] = "off",
+					     [VM_HUGEPAGES_TRY] = "try",
+					     [VM_HUGEPAGES_REQUIRE] = "require" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(arg, names[i]) != 0)
+			continue;
+		*ret = (enum vm_hugepages)i;
+		return 0;
+	}
+	return error_set_usage(err, -EINVAL, "--hugepages: '%s' is not off, try or require", arg);
+}
+
 static int parse_one(struct run_options *o, int id, char *arg, struct error *err)
 {
 	switch ((enum option_id)id) {
@@ -150,6 +181,8 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_HELP:
 		o->help = true;
 		return 0;
+	case OPT_HUGEPAGES:
+		return parse_hugepages(arg, &o->hugepages, err);
 	case OPT_INCLUDE:
 		add(&o->includes, &o->n_includes, arg);
 		return 0;
@@ -169,10 +202,12 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 		o->kernel = arg;
 		return 0;
 	case OPT_MEMORY:
-		return num_parse_u64("--memory", arg, 2, MAX_MEMORY_MIB, &o->memory_mib, err);
+		return num_parse_u64("--memory", arg, 2, MEMORY_SIZE_MAX_MIB, &o->memory_mib, err);
 	case OPT_MODULES:
 		o->modules_dir = arg;
 		return 0;
+	case OPT_NET:
+		return parse_net(o, arg, err);
 	case OPT_PIT:
 		o->pit = true;
 		return 0;
@@ -187,9 +222,7 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_TIMEOUT:
 		return num_parse_u64("--timeout", arg, 0, MAX_TIMEOUT_S, &o->timeout_s, err);
 	case OPT_TOPOLOGY:
-		if (topology_parse(arg, &o->topology, err) < 0)
-			return error_prefix(err, "--topology");
-		return 0;
+		return topology_option_parse(arg, &o->topology, err);
 	}
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
 }
@@ -204,32 +237,28 @@ static int unknown_option(char **argv, struct error *err)
 			       is_short ? letter : argv[optind - 1], argv[0]);
 }
 
-/* The nodes' own memory, if each has some, else --memory; in any case, one that can be laid out. */
-static int check_memory(struct run_options *o, struct error *err)
+bool run_options_has_net_pair(const struct run_options *o)
 {
-	struct memory_layout layout;
-	bool all;
-	uint64_t declared = memory_layout_declared(&o->topology, &all);
-
-	if (!o->memory_mib)
-		o->memory_mib = all ? declared / MIB : DEFAULT_MEMORY_MIB;
-	if (o->memory_mib % 2)
-		o->memory_mib++; /* RAM comes in 2 MiB units */
-	if (memory_layout_make(&o->topology, o->memory_mib * MIB, &arch_memory_space, &layout,
-			       err) < 0)
-		return error_prefix(err, "--memory");
-	return 0;
+	return o->net && strcmp(o->net, GUEST_NET_PAIR) == 0;
 }
 
 static int check(struct run_options *o, struct error *err)
 {
-	if (check_memory(o, err) < 0)
+	struct memory_layout memory;
+
+	/* Without --memory the size waits for the initramfs. */
+	if (o->memory_mib && topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib,
+						    &memory, err) < 0)
 		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(
 		    err, -EINVAL,
 		    "--initrd boots an initramfs as it is: it goes with no COMMAND, --include, "
 		    "--relay, and not with `ktstr shell`");
+	if (o->initrd && run_options_has_net_pair(o))
+		return error_set_usage(err, -EINVAL,
+				       "--net pair is made by ktstr's own initramfs, not by that "
+				       "of --initrd: give it --net plain");
 	return 0;
 }
 

@@ -16,8 +16,9 @@
 #include "image/program.h"
 #include "image/tool.h"
 
-/* The same for every disk: no two of them are in one VM. */
-#define UUID "6b747374-7264-4973-8b00-000000000001"
+/* The same for every disk, so that directories hash alike: no two of them are in one VM. */
+#define UUID          "6b747374-7264-4973-8b00-000000000001"
+#define EXT4_EXTENDED ("lazy_journal_init=1,root_owner=0:0,hash_seed=" UUID)
 
 enum { TEMPLATES_MAX = 16, OPTIONS_MAX = 16, MAGIC_MAX = 8 };
 
@@ -34,23 +35,22 @@ static const struct maker {
 	const char magic[MAGIC_MAX + 1];
 	const char *options[OPTIONS_MAX];
 } makers[] = {
-	[DISK_FS_EXT4] = { "ext4",
-			   "mke2fs",
-			   "e2fsprogs",
-			   "/etc/mke2fs.conf",
-			   16 * MIB,
-			   1024 + 56,
-			   "\x53\xef",
-			   { "-q", "-F", "-t", "ext4", "-b", "4096", "-U", UUID, "-E",
-			     "lazy_journal_init=1,root_owner=0:0,hash_seed=" UUID } },
-	[DISK_FS_BTRFS] = { "btrfs",
-			    "mkfs.btrfs",
-			    "btrfs-progs",
-			    NULL,
-			    128 * MIB,
-			    65536 + 64,
-			    "_BHRfS_M",
-			    { "-q", "-f", "-U", UUID } },
+	[DISK_FS_EXT4] = { .name = "ext4",
+			   .tool = "mke2fs",
+			   .package = "e2fsprogs",
+			   .config = "/etc/mke2fs.conf",
+			   .min_bytes = 16 * MIB,
+			   .magic_offset = 1024 + 56,
+			   .magic = "\x53\xef",
+			   .options = { "-q", "-F", "-t", "ext4", "-b", "4096", "-U", UUID, "-E",
+					EXT4_EXTENDED } },
+	[DISK_FS_BTRFS] = { .name = "btrfs",
+			    .tool = "mkfs.btrfs",
+			    .package = "btrfs-progs",
+			    .min_bytes = 128 * MIB,
+			    .magic_offset = 65536 + 64,
+			    .magic = "_BHRfS_M",
+			    .options = { "-q", "-f" } }, /* its UUID must be new on this host */
 };
 
 const char *disk_fs_name(enum disk_fs fs)

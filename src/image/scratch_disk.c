@@ -144,12 +144,12 @@ static int copy_data(struct copy *c, uint64_t bytes)
 	return 0;
 }
 
-static int check_room(int out, const struct stat *source, const char *name, uint64_t bytes,
+static int check_room(int out, const struct stat *st, const struct scratch_source *source,
 		      const char *dir, struct error *err)
 {
-	uint64_t need = S_ISBLK(source->st_mode)
-			    ? bytes
-			    : num_min((uint64_t)source->st_blocks * STAT_BLOCK, bytes);
+	uint64_t need = S_ISBLK(st->st_mode)
+			    ? source->bytes
+			    : num_min((uint64_t)st->st_blocks * STAT_BLOCK, source->bytes);
 	struct statvfs fs;
 
 	if (fstatvfs(out, &fs) < 0)
@@ -160,24 +160,24 @@ static int check_room(int out, const struct stat *source, const char *name, uint
 	return error_set_text(err, -ENOSPC,
 			      "a copy of '%s' needs %" PRIu64 " MiB, and '%s' has %" PRIu64
 			      " MiB left: set TMPDIR to a folder with more room",
-			      name, need / MIB, dir, room / MIB);
+			      source->name, need / MIB, dir, room / MIB);
 }
 
-static int copy_all(int in, const struct stat *st, const char *name, uint64_t bytes,
-		    const char *dir, struct scratch_disk *ret, struct error *err)
+static int copy_all(const struct scratch_source *source, const struct stat *st, const char *dir,
+		    struct scratch_disk *ret, struct error *err)
 {
 	CLEANUP(fd_closep) int out = open_nameless(dir);
-	struct copy c = { .in = in, .out = out, .is_device = S_ISBLK(st->st_mode) };
+	struct copy c = { .in = source->fd, .out = out, .is_device = S_ISBLK(st->st_mode) };
 
 	if (out < 0)
 		return cannot_make(dir, out, err);
-	if (check_room(out, st, name, bytes, dir, err) < 0)
+	if (check_room(out, st, source, dir, err) < 0)
 		return err->code;
-	if (ftruncate(out, (off_t)bytes) < 0)
+	if (ftruncate(out, (off_t)source->bytes) < 0)
 		return cannot_make(dir, errno, err);
-	int r = copy_data(&c, bytes);
+	int r = copy_data(&c, source->bytes);
 	if (r < 0)
-		return error_set(err, r, "cannot copy '%s' to '%s'", name, dir);
+		return error_set(err, r, "cannot copy '%s' to '%s'", source->name, dir);
 	*ret = (struct scratch_disk){ .fd = TAKE_FD(out),
 				      .method = SCRATCH_COPIED,
 				      .copied_bytes = c.copied };
@@ -196,22 +196,23 @@ static bool is_changed(int fd, const struct stat *before)
 	       now.st_mtim.tv_nsec != before->st_mtim.tv_nsec;
 }
 
-int scratch_disk_copy(int source_fd, const char *name, uint64_t bytes, const char *beside,
-		      const char *dir, struct scratch_disk *ret, struct error *err)
+int scratch_disk_copy(const struct scratch_source *source, const char *beside, const char *dir,
+		      struct scratch_disk *ret, struct error *err)
 {
 	struct scratch_disk d = { .method = SCRATCH_REFLINK };
 	struct stat st;
 	int r = 0;
 
-	if (fstat(source_fd, &st) < 0)
-		return error_set(err, errno, "'%s'", name);
-	d.fd = reflink(source_fd, beside);
+	if (fstat(source->fd, &st) < 0)
+		return error_set(err, errno, "'%s'", source->name);
+	d.fd = reflink(source->fd, beside);
 	if (d.fd < 0)
-		d.fd = reflink(source_fd, dir);
+		d.fd = reflink(source->fd, dir);
 	if (d.fd < 0)
-		r = copy_all(source_fd, &st, name, bytes, dir, &d, err);
-	if (is_changed(source_fd, &st)) /* also where that is why copying failed */
-		r = error_set_usage(err, -EBUSY, "'%s' was changed while it was copied", name);
+		r = copy_all(source, &st, dir, &d, err);
+	if (is_changed(source->fd, &st)) /* also where that is why copying failed */
+		r = error_set_usage(err, -EBUSY, "'%s' was changed while it was copied",
+				    source->name);
 	if (r < 0)
 		fd_closep(&d.fd);
 	else

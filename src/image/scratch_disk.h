@@ -22,12 +22,15 @@ struct scratch_disk {
 /* A hole of @bytes in the folder @dir. */
 MUST_CHECK int scratch_disk_new(const char *dir, uint64_t bytes, struct scratch_disk *ret,
 				struct error *err);
+struct scratch_source {
+	int fd;           /* a file or a block device */
+	const char *name; /* in errors */
+	uint64_t bytes;
+};
 /*
- * A copy of the file or block device @source_fd, which is called @name in errors and has @bytes. By
- * reflink in the folder @beside (NULL: none) or in @dir; where neither can, the data is copied to
- * @dir, holes and zeros of block devices left out. Errors: no room (says how much, and where); the
- * source changed meanwhile (-EBUSY, class usage).
+ * A copy of @source. By reflink in the folder @beside (NULL: none) or in @dir; where neither can,
+ * the data is copied to @dir, holes and zeros of block devices left out. Errors: no room (says how
+ * much, and where); the source changed meanwhile (-EBUSY, class usage).
  */
-MUST_CHECK int scratch_disk_copy(int source_fd, const char *name, uint64_t bytes,
-				 const char *beside, const char *dir, struct scratch_disk *ret,
-				 struct error *err);
+MUST_CHECK int scratch_disk_copy(const struct scratch_source *source, const char *beside,
+				 const char *dir, struct scratch_disk *ret, struct error *err);

@@ -262,6 +262,16 @@ def test_disk_options_that_do_not_exist_or_contradict(box):
     refused(box, linux(box, '--disk', path, '--disk', path, '--', 'true'), '--disk', 'one disk')
 
 
+# The network.
+
+def test_net_layout_that_does_not_exist(box):
+    refused(box, linux(box, '--net', 'bridge', '--', 'true'), '--net', "'bridge'", 'plain', 'pair')
+
+
+def test_net_pair_where_nobody_makes_it(box):
+    refused(box, linux(box, '--net', 'pair', '--initrd', box.file('initrd', 'x')), '--net', '--initrd')
+
+
 def test_modules_folder_missing(box):
     kernel = box.file('bzImage', e2e.bzimage())
     refused(box, ['--force', '--kernel', kernel, '--modules', '/no/such/modules', '--', 'true'], '/no/such/modules')
@@ -284,14 +294,55 @@ def test_wrong_numbers(box):
     kernel = box.file('vmlinux', e2e.elf())
     for option, value, text in (
             ('--memory', '0', 'range'), ('--memory', '-5', 'whole number'), ('--memory', '12x', 'whole number'),
+            ('--memory', '513', 'multiple of 2 MiB'), ('--hugepages', 'yes', 'off, try or require'),
             ('--memory', '', 'whole number'), ('--memory', '99999999999999999999', 'range'),
             ('--timeout', '1h', 'whole number'), ('--topology', '0,1,1,1', 'numa_nodes'),
             ('--topology', '1,1,0,1', 'cores_per_llc'), ('--topology', '1,1', 'four numbers'),
             ('--topology', '1,1,1,1,1', 'four numbers'), ('--topology', '2,1,1,1', 'NUMA'),
-            ('--topology', '1,4096,4096,1', '4096'), ('--topology', '1,99999,1,1', 'llcs'),
-            ('--topology', '1,1,18446744073709551617,1', 'four numbers'), ('--cpu', '-nosuchfeature', 'nosuchfeature'),
+            ('--topology', '1,4096,4096,1', '4096'), ('--topology', '1,99999,1,1', '4096 CPUs'),
+            ('--topology', '1,1,18446744073709551617,1', 'cores_per_llc'), ('--cpu', '-nosuchfeature', 'nosuchfeature'),
             ('--cpu', 'cx16', 'cx16')):
         refused(box, ['--kernel', kernel, option, value, '--', 'true'], option, text)
+
+
+def test_memory_larger_than_the_host_is_a_skip_with_both_numbers(box):
+    kernel = box.file('vmlinux', e2e.elf())
+    with open('/proc/meminfo') as f:
+        kib = {line.split(':')[0]: int(line.split()[1]) for line in f if line.split()[1].isdigit()}
+    host_mib = (kib['MemTotal'] + kib['SwapTotal']) // 1024
+    asked = str((host_mib // 2 + 1) * 2)
+    refused(box, ['--kernel', kernel, '--memory', asked, '--', 'true'], '--memory ' + asked,
+            str(kib['MemTotal'] // 1024) + ' MiB', status=SKIP)
+    refused(box, ['--kernel', kernel, '--memory', str((1 << 32) - 4096), '--', 'true'], 'address bits', status=SKIP)
+
+
+def test_topologies_that_cannot_be(box):
+    kernel = box.file('vmlinux', e2e.elf())
+    document = box.file('topology.json', '{"nodes": [{"llcs": 1, "memory": 512}]}')
+    for value, text in (
+            ('huge-1llc', "'huge-1llc' is neither"), ('node=llcs:0,memory:64M', 'no CPU'),
+            ('node=memory:64M;node=llcs:1', 'memory-only nodes last'), ('node=llcs:1,memory:3M', 'multiple of 2 MiB'),
+            ('node=llcs:1,memory:64', "'64' is no size"), ('node=llcs:1,latency_ns:70000', '70000 ns'),
+            ('node=llcs:1;node=llcs:1;distances=10,20/21,10', 'node 0 to node 1 is 20, but'),
+            ('node=llcs:1;node=llcs:1;distances=10,9/9,10', 'it must be 11 to 254'),
+            ('65,65,1,1', '65 NUMA nodes'), ('@/no/such/file', '/no/such/file'), ('@' + document, "'512' is no size")):
+        refused(box, ['--kernel', kernel, '--topology', value, '--', 'true'], '--topology', text)
+
+
+def test_memory_that_does_not_go_with_the_nodes(box):
+    kernel = box.file('vmlinux', e2e.elf())
+    for topology, memory, text in (
+            ('node=llcs:1,memory:64M', '128', 'adds up to 64 MiB'), ('4,4,1,1', '6', 'nothing for node 3'),
+            ('node=llcs:1,memory:512M;node=llcs:1', '512', 'adds up to 512 MiB')):
+        refused(box, ['--kernel', kernel, '--topology', topology, '--memory', memory, '--', 'true'], '--memory', text)
+
+
+def test_topo_arguments(box):
+    for args, text in (
+            ([], '--topology'), (['--presets', '--topology', '1,1,1,1'], '--presets'), (['--nope'], "'--nope'"),
+            (['--topology', '1,1,1'], 'four numbers'), (['--topology', '1,1,1,1', 'x'], "'x'"),
+            (['--topology', '1,1,1,1', '--memory', '0'], '--memory'), (['--presets', '--memory', '64'], '--presets')):
+        need_error(box.run('topo', *args), USAGE, text)
 
 
 def test_options_that_do_not_exist(box):

@@ -129,7 +129,7 @@ def test_1000_iops_are_never_passed(box):
         stats = document(box)['stats']
         print('# {}: {:.1f} IOPS, {} waited'.format(reactor or 'default', rate, stats['disk.throttled_iops']))
         need(rate <= 1000.5, '{} IOPS'.format(rate))
-        need(rate > 200, '{} IOPS'.format(rate))
+        need(rate > 50, '{} IOPS'.format(rate))
         need(stats['disk.reads'] == n and stats['disk.throttled_iops'] > 0, str(stats))
         need(stats['disk.throttled_bps'] == 0, str(stats))
 
@@ -139,7 +139,7 @@ def test_bytes_a_second_are_never_passed(box):
     run(box, disk(box) + ',bps=1M,burst={}'.format(burst), 'reads={}'.format(n), limit=60)
     rate = (n * BLOCK - MIB * burst / 1000 - BLOCK) / ran_ms(box) * 1000
     print('# {:.4f} MiB/s'.format(rate / MIB))
-    need(0.2 * MIB < rate <= 1.0005 * MIB, '{} bytes/s'.format(rate))
+    need(0.05 * MIB < rate <= 1.0005 * MIB, '{} bytes/s'.format(rate))
     need(document(box)['stats']['disk.throttled_bps'] > 0, str(document(box)['stats']))
 
 
@@ -192,8 +192,9 @@ def test_new_file_system_is_made_once(box):
 def test_requests_cost_no_system_call_of_their_own(box):
     e2e.need_program('strace')
     n = 2000
-    counts = box.file('counts')
-    result = box.run(*guest(box, disk(box), 'reads={}'.format(n)), limit=120, wrapper=[
+    counts, env = box.file('counts'), box.env()
+    env['ASAN_OPTIONS'] = env.get('ASAN_OPTIONS', '') + ':detect_leaks=0'  # which cannot be traced
+    result = box.run(*guest(box, disk(box), 'reads={}'.format(n)), limit=120, env=env, wrapper=[
         'strace', '-f', '-c', '-o', counts, '-e', 'trace=!ioctl,futex'])
     need(result.status == PASSED, result.text())
     with open(counts, encoding='utf-8') as f:

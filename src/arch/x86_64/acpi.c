@@ -1,16 +1,15 @@
 /*
  * RSDP -> XSDT -> FADT -> DSDT
- *            \--> MADT
- *
- * Tables are built as bytes in one image: a header is begun, fields are put at the offsets that the
- * specification gives, and the end fills in length and checksum.
+ *            |--> MADT
+ *            \--> SRAT, SLIT, HMAT (acpi_numa.c), where there is something to tell
  */
 #include "arch/x86_64/acpi.h"
 
-#include <errno.h>
 #include <stdio.h>
 #include <string.h>
 
+#include "arch/x86_64/acpi_numa.h"
+#include "arch/x86_64/acpi_table.h"
 #include "arch/x86_64/aml.h"
 #include "arch/x86_64/layout.h"
 #include "base/assert.h"
@@ -19,11 +18,6 @@
 #include "legacy/uart16550.h"
 
 enum {
-	/* 5.2.6: common header */
-	HEADER_LEN = 36,
-	HEADER_LENGTH = 4,
-	HEADER_CHECKSUM = 9,
-
 	/* 5.2.5.3 */
 	RSDP_LEN = 36,
 	RSDP_V1_LEN = 20,
@@ -69,65 +63,16 @@ enum {
 
 	XSDT_REVISION = 1,
 	DSDT_REVISION = 2, /* 64-bit integers */
-	TABLE_ALIGN = 16,
+	MAX_TABLES = 8,
 };
-
-/* --- bytes --- */
-
-static void put(struct buf *b, uint64_t v, size_t n)
-{
-	buf_append(b, &v, n);
-}
-
-static void poke(struct buf *b, size_t off, uint64_t v, size_t n)
-{
-	ASSERT(off <= b->len && n <= b->len - off);
-	memcpy(b->data + off, &v, n);
-}
-
-/* The byte that makes the sum of [off, off + n) zero, given that the checksum field is zero now. */
-static uint8_t checksum(const struct buf *b, size_t off, size_t n)
-{
-	uint8_t sum = 0;
-
-	for (size_t i = 0; i < n; i++)
-		sum = (uint8_t)(sum + b->data[off + i]);
-	return (uint8_t)-sum;
-}
-
-/* Returns the table's offset in the image. */
-static size_t table_begin(struct buf *b, const char *signature, uint8_t revision)
-{
-	buf_append_zeros(b, (size_t)num_align_up(b->len, TABLE_ALIGN) - b->len);
-	size_t table = b->len;
-	buf_append(b, signature, 4);
-	put(b, 0, 4); /* length */
-	put(b, revision, 1);
-	put(b, 0, 1); /* checksum */
-	buf_append(b, "KTSTR ", 6);
-	buf_append(b, "KTSTRVM ", 8);
-	put(b, 1, 4);
-	buf_append(b, "KTST", 4);
-	put(b, 1, 4);
-	ASSERT(b->len - table == HEADER_LEN);
-	return table;
-}
-
-static void table_end(struct buf *b, size_t table)
-{
-	size_t len = b->len - table;
-
-	poke(b, table + HEADER_LENGTH, len, 4);
-	poke(b, table + HEADER_CHECKSUM, checksum(b, table, len), 1);
-}
 
 /* 5.2.3.2: an 8-bit port register */
 static void poke_gas(struct buf *b, size_t off, uint64_t port)
 {
-	poke(b, off, GAS_SYSTEM_IO, 1);
-	poke(b, off + 1, 8, 1);
-	poke(b, off + 3, GAS_BYTE_ACCESS, 1);
-	poke(b, off + 4, port, 8);
+	acpi_poke(b, off, GAS_SYSTEM_IO, 1);
+	acpi_poke(b, off + 1, 8, 1);
+	acpi_poke(b, off + 3, GAS_BYTE_ACCESS, 1);
+	acpi_poke(b, off + 4, port, 8);
 }
 
 /* --- DSDT --- */
@@ -178,7 +123,7 @@ static void add_virtio(struct aml *a, unsigned number, const struct arch_device_
 static size_t add_dsdt(struct buf *b, const struct arch_boot *boot)
 {
 	CLEANUP(aml_fini) struct aml a = { 0 };
-	size_t table = table_begin(b, "DSDT", DSDT_REVISION);
+	size_t table = acpi_table_begin(b, "DSDT", DSDT_REVISION);
 
 	add_s5(&a);
 	aml_begin_scope(&a, "_SB_");
@@ -192,7 +137,7 @@ static size_t add_dsdt(struct buf *b, const struct arch_boot *boot)
 		add_virtio(&a, 2, &arch_machine.net);
 	aml_end(&a);
 	buf_append(b, a.out.data, a.out.len);
-	table_end(b, table);
+	acpi_table_end(b, table);
 	return table;
 }
 
@@ -200,21 +145,21 @@ static size_t add_dsdt(struct buf *b, const struct arch_boot *boot)
 
 static size_t add_fadt(struct buf *b, uint64_t dsdt)
 {
-	size_t table = table_begin(b, "FACP", FADT_REVISION);
+	size_t table = acpi_table_begin(b, "FACP", FADT_REVISION);
 
-	buf_append_zeros(b, FADT_LEN - HEADER_LEN);
-	poke(b, table + FADT_IAPC_BOOT_ARCH, IAPC_NO_VGA | IAPC_NO_CMOS_RTC, 2);
-	poke(b, table + FADT_FLAGS,
-	     FADT_WBINVD | FADT_NO_POWER_BUTTON | FADT_NO_SLEEP_BUTTON | FADT_RESET_REG_SUP |
-		 FADT_HW_REDUCED,
-	     4);
+	buf_append_zeros(b, FADT_LEN - ACPI_HEADER_LEN);
+	acpi_poke(b, table + FADT_IAPC_BOOT_ARCH, IAPC_NO_VGA | IAPC_NO_CMOS_RTC, 2);
+	acpi_poke(b, table + FADT_FLAGS,
+		  FADT_WBINVD | FADT_NO_POWER_BUTTON | FADT_NO_SLEEP_BUTTON | FADT_RESET_REG_SUP |
+		      FADT_HW_REDUCED,
+		  4);
 	poke_gas(b, table + FADT_RESET_REG, ACPI_RESET_PORT);
-	poke(b, table + FADT_RESET_VALUE, ACPI_RESET_VALUE, 1);
-	poke(b, table + FADT_MINOR, FADT_MINOR_REVISION, 1);
-	poke(b, table + FADT_X_DSDT, dsdt, 8);
+	acpi_poke(b, table + FADT_RESET_VALUE, ACPI_RESET_VALUE, 1);
+	acpi_poke(b, table + FADT_MINOR, FADT_MINOR_REVISION, 1);
+	acpi_poke(b, table + FADT_X_DSDT, dsdt, 8);
 	poke_gas(b, table + FADT_SLEEP_CONTROL_REG, ACPI_SLEEP_CONTROL_PORT);
 	poke_gas(b, table + FADT_SLEEP_STATUS_REG, ACPI_SLEEP_STATUS_PORT);
-	table_end(b, table);
+	acpi_table_end(b, table);
 	return table;
 }
 
@@ -227,30 +172,30 @@ static size_t add_fadt(struct buf *b, uint64_t dsdt)
 static void add_processor(struct buf *b, uint32_t cpu, uint32_t apic_id)
 {
 	if (apic_id <= MAX_XAPIC_ID) {
-		put(b, MADT_LAPIC, 1);
-		put(b, 8, 1);
-		put(b, cpu, 1);
-		put(b, apic_id, 1);
-		put(b, MADT_ENABLED, 4);
+		acpi_put(b, MADT_LAPIC, 1);
+		acpi_put(b, 8, 1);
+		acpi_put(b, cpu, 1);
+		acpi_put(b, apic_id, 1);
+		acpi_put(b, MADT_ENABLED, 4);
 		return;
 	}
-	put(b, MADT_X2APIC, 1);
-	put(b, 16, 1);
-	put(b, 0, 2);
-	put(b, apic_id, 4);
-	put(b, MADT_ENABLED, 4);
-	put(b, cpu, 4);
+	acpi_put(b, MADT_X2APIC, 1);
+	acpi_put(b, 16, 1);
+	acpi_put(b, 0, 2);
+	acpi_put(b, apic_id, 4);
+	acpi_put(b, MADT_ENABLED, 4);
+	acpi_put(b, cpu, 4);
 }
 
 /* GSI n is pin n: no interrupt source overrides. */
 static void add_ioapic(struct buf *b)
 {
-	put(b, MADT_IOAPIC, 1);
-	put(b, 12, 1);
-	put(b, 0, 1); /* id, as KVM's register says */
-	put(b, 0, 1);
-	put(b, IOAPIC_ADDR, 4);
-	put(b, 0, 4); /* first GSI */
+	acpi_put(b, MADT_IOAPIC, 1);
+	acpi_put(b, 12, 1);
+	acpi_put(b, 0, 1); /* id, as KVM's register says */
+	acpi_put(b, 0, 1);
+	acpi_put(b, IOAPIC_ADDR, 4);
+	acpi_put(b, 0, 4); /* first GSI */
 }
 
 static size_t add_madt(struct buf *b, const struct topology *t)
@@ -258,26 +203,38 @@ static size_t add_madt(struct buf *b, const struct topology *t)
 	uint32_t n = topology_n_cpus(t);
 	bool pic = topology_apic_id(t, n - 1) <=
 		   MAX_XAPIC_ID; /* beyond, no interrupt controller of KVM's has one */
-	size_t table = table_begin(b, "APIC", MADT_REVISION);
+	size_t table = acpi_table_begin(b, "APIC", MADT_REVISION);
 
-	put(b, LAPIC_ADDR, 4);
-	put(b, pic ? MADT_PCAT_COMPAT : 0, 4);
+	acpi_put(b, LAPIC_ADDR, 4);
+	acpi_put(b, pic ? MADT_PCAT_COMPAT : 0, 4);
 	for (uint32_t cpu = 0; cpu < n; cpu++)
 		add_processor(b, cpu, topology_apic_id(t, cpu));
 	add_ioapic(b);
-	table_end(b, table);
+	acpi_table_end(b, table);
 	return table;
 }
 
 /* --- roots --- */
 
-static size_t add_xsdt(struct buf *b, uint64_t fadt, uint64_t madt)
-{
-	size_t table = table_begin(b, "XSDT", XSDT_REVISION);
+/* What the XSDT lists. */
+struct tables {
+	uint64_t addresses[MAX_TABLES];
+	size_t n;
+};
 
-	put(b, fadt, 8);
-	put(b, madt, 8);
-	table_end(b, table);
+static void list(struct tables *tables, uint64_t at, size_t table)
+{
+	ASSERT(tables->n < MAX_TABLES);
+	tables->addresses[tables->n++] = at + table;
+}
+
+static size_t add_xsdt(struct buf *b, const struct tables *tables)
+{
+	size_t table = acpi_table_begin(b, "XSDT", XSDT_REVISION);
+
+	for (size_t i = 0; i < tables->n; i++)
+		acpi_put(b, tables->addresses[i], 8);
+	acpi_table_end(b, table);
 	return table;
 }
 
@@ -286,39 +243,60 @@ static void fill_rsdp(struct buf *b, uint64_t xsdt)
 {
 	memcpy(b->data, "RSD PTR ", 8);
 	memcpy(b->data + RSDP_OEM_ID, "KTSTR ", 6);
-	poke(b, RSDP_REVISION, 2, 1);
-	poke(b, RSDP_LENGTH, RSDP_LEN, 4);
-	poke(b, RSDP_XSDT, xsdt, 8);
-	poke(b, RSDP_CHECKSUM, checksum(b, 0, RSDP_V1_LEN), 1);
-	poke(b, RSDP_EXT_CHECKSUM, checksum(b, 0, RSDP_LEN), 1);
+	acpi_poke(b, RSDP_REVISION, 2, 1);
+	acpi_poke(b, RSDP_LENGTH, RSDP_LEN, 4);
+	acpi_poke(b, RSDP_XSDT, xsdt, 8);
+	acpi_poke(b, RSDP_CHECKSUM, acpi_checksum(b, 0, RSDP_V1_LEN), 1);
+	acpi_poke(b, RSDP_EXT_CHECKSUM, acpi_checksum(b, 0, RSDP_LEN), 1);
 }
 
 void acpi_build(const struct arch_boot *boot, uint64_t at, struct buf *ret)
 {
+	const struct topology *t = boot->topology;
+	struct tables tables = { 0 };
 	struct buf b = { 0 };
 
-	ASSERT(at % TABLE_ALIGN == 0);
+	ASSERT(at % ACPI_TABLE_ALIGN == 0);
 	buf_append_zeros(&b, RSDP_LEN);
 	size_t dsdt = add_dsdt(&b, boot);
-	size_t fadt = add_fadt(&b, at + dsdt);
-	size_t madt = add_madt(&b, boot->topology);
-	size_t xsdt = add_xsdt(&b, at + fadt, at + madt);
+	list(&tables, at, add_fadt(&b, at + dsdt));
+	list(&tables, at, add_madt(&b, t));
+	if (acpi_numa_is_needed(t)) {
+		ASSERT(boot->memory);
+		list(&tables, at, acpi_add_srat(&b, t, boot->memory));
+		list(&tables, at, acpi_add_slit(&b, t));
+		list(&tables, at, acpi_add_hmat(&b, t));
+	}
+	size_t xsdt = add_xsdt(&b, &tables);
 	fill_rsdp(&b, at + xsdt);
 	*ret = b;
+}
+
+/*
+ * Where a kernel without hints looks for the RSDP, if the tables fit there. They do not on machines
+ * of thousands of CPUs with NUMA; the kernels that know so many take the RSDP's address from the
+ * zero page.
+ */
+static uint64_t build_where_it_fits(const struct arch_boot *boot, struct buf *ret)
+{
+	acpi_build(boot, ACPI_ADDR, ret);
+	if (ret->len <= ACPI_END - ACPI_ADDR)
+		return ACPI_ADDR;
+	buf_fini(ret);
+	acpi_build(boot, ACPI_LARGE_ADDR, ret);
+	ASSERT(ret->len <= ACPI_END - ACPI_LARGE_ADDR); /* TOPOLOGY_MAX_CPUS and _NODES do */
+	return ACPI_LARGE_ADDR;
 }
 
 int acpi_write(const struct guest_mem *mem, const struct arch_boot *boot, gpa_t *ret_rsdp,
 	       struct error *err)
 {
 	CLEANUP(buf_fini) struct buf image = { 0 };
+	uint64_t at = build_where_it_fits(boot, &image);
 
-	acpi_build(boot, ACPI_ADDR, &image);
-	if (image.len > ACPI_END - ACPI_ADDR)
-		return error_set_text(err, -ENOSPC, "ACPI tables: %zu bytes, there is room for %d",
-				      image.len, ACPI_END - ACPI_ADDR);
-	int res = guest_mem_write(mem, GPA(ACPI_ADDR), image.data, image.len);
+	int res = guest_mem_write(mem, GPA(at), image.data, image.len);
 	if (res < 0)
 		return error_set(err, res, "ACPI tables");
-	*ret_rsdp = GPA(ACPI_ADDR);
+	*ret_rsdp = GPA(at);
 	return 0;
 }

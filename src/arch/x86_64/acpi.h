@@ -10,9 +10,9 @@
 
 /*
  * All tables as one image to be placed at guest address @at (16-byte aligned); the RSDP is its
- * first bytes. A pure function of the processors' topology and of the devices that exist.
+ * first bytes. A pure function of the topology, where its memory lies, and the devices that exist.
  */
 void acpi_build(const struct arch_boot *boot, uint64_t at, struct buf *ret);
-/* Puts the image at its place. -ENOSPC: more processors than the tables' area has room for. */
+/* Puts the image at its place. */
 MUST_CHECK int acpi_write(const struct guest_mem *mem, const struct arch_boot *boot,
 			  gpa_t *ret_rsdp, struct error *err);

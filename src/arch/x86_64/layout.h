@@ -7,6 +7,7 @@
  *	0x0000_9000  page tables (PML4, PDPT, 4 PDs) 0xFEC0_0000  IOAPIC    0xFEE0_0000  LAPICs
  *	0x0002_0000  command line                   0xFFFB_D000  TSS, identity-map page (KVM's, Intel only)
  *	0x0009_FC00  where a PC has its EBDA        0x1_0000_0000  RAM that did not fit below 3 GiB
+ *	0x000F_E000  MP table
  */
 #pragma once
 
@@ -27,7 +28,11 @@ enum {
 	EBDA_ADDR = 0x9FC00, /* RAM below it; legacy BIOS area up to HIMEM_ADDR */
 	ACPI_ADDR = 0xE0000, /* ACPI 6.5, 5.2.5.1: the area where an OS without other hints looks
 				for the RSDP */
-	ACPI_END = 0x100000,
+	ACPI_LARGE_ADDR =
+	    0xC0000, /* for what does not fit there: the rest of the legacy BIOS area */
+	ACPI_END = 0xFE000,
+	MPTABLE_ADDR = 0xFE000, /* MP specification, 4: in the BIOS ROM, 0xF0000 to 0xFFFFF */
+	MPTABLE_END = 0x100000,
 	HIMEM_ADDR = 0x100000, /* Linux' default load address */
 };
 

@@ -21,6 +21,7 @@
 #include "arch/x86_64/layout.h"
 #include "base/fd.h"
 #include "base/num.h"
+#include "support/linux_cpuid.h"
 
 enum { RAM = 4 * 1024 * 1024, MAX_CPUS = 8, EXIT_TEST_SKIPPED = 77 };
 
@@ -195,17 +196,17 @@ static void test_vcpu_init_others_wait_for_sipi(void **state)
 	vm_close(&vm);
 }
 
-/* Runs CPU 0 to its next exit. */
-static const struct kvm_run *run(struct vm *vm, int *ret_size)
+/* Runs a CPU to its next exit. */
+static const struct kvm_run *run(struct vm *vm, uint32_t cpu, int *ret_size)
 {
 	*ret_size = ioctl(vm->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 	struct kvm_run *run =
-	    mmap(NULL, (size_t)*ret_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu_fds[0], 0);
+	    mmap(NULL, (size_t)*ret_size, PROT_READ | PROT_WRITE, MAP_SHARED, vm->vcpu_fds[cpu], 0);
 	int res;
 
 	assert_ptr_not_equal(run, MAP_FAILED);
 	do {
-		res = ioctl(vm->vcpu_fds[0], KVM_RUN, 0);
+		res = ioctl(vm->vcpu_fds[cpu], KVM_RUN, 0);
 	} while (res < 0 && (errno == EINTR || errno == EAGAIN));
 	assert_int_equal(res, 0);
 	return run;
@@ -226,7 +227,7 @@ static void test_run_code_sees_zero_page_and_leaves_by_a_port(void **state)
 
 	vm_open(&vm, &one, false, NULL);
 	assert_int_equal(guest_mem_write(&vm.mem, vm.boot.entry, code, sizeof(code)), 0);
-	const struct kvm_run *r = run(&vm, &size);
+	const struct kvm_run *r = run(&vm, 0, &size);
 	assert_int_equal(r->exit_reason, KVM_EXIT_IO);
 	assert_int_equal(r->io.port, 0x3F8);
 	assert_int_equal(((const uint8_t *)r)[r->io.data_offset], 'R');
@@ -235,6 +236,110 @@ static void test_run_code_sees_zero_page_and_leaves_by_a_port(void **state)
 	assert_non_null(strstr(text, "cr3=9000"));
 	assert_int_equal(munmap((void *)(uintptr_t)r, (size_t)size), 0);
 	vm_close(&vm);
+}
+
+/* One CPUID instruction of the guest below. */
+struct request {
+	uint32_t leaf, subleaf;
+	uint32_t eax, ebx, ecx, edx;
+};
+enum { REQUESTS = 0x200000, END_OF_REQUESTS = -1 };
+
+static size_t add_requests(struct request *list)
+{
+	static const struct {
+		uint32_t leaf, n;
+	} leaves[] = { { 0, 1 },          { 1, 1 },          { 4, 5 },          { 0xB, 3 },
+		       { 0x1F, 3 },       { 0x80000000, 1 }, { 0x80000001, 1 }, { 0x80000006, 1 },
+		       { 0x80000008, 1 }, { 0x8000001D, 5 }, { 0x8000001E, 1 }, { 0x80000026, 5 } };
+	size_t n = 0;
+
+	for (size_t i = 0; i < ARRAY_SIZE(leaves); i++)
+		for (uint32_t k = 0; k < leaves[i].n; k++)
+			list[n++] = (struct request){ .leaf = leaves[i].leaf, .subleaf = k };
+	list[n] = (struct request){ .leaf = (uint32_t)END_OF_REQUESTS };
+	return n;
+}
+
+/* What CPUID says to code that runs on @cpu. */
+static struct cpuid_table execute_cpuid(struct vm *vm, uint32_t cpu)
+{
+	static const uint8_t code[] = {
+		0x48, 0xC7, 0xC7, 0x00, 0x00, 0x20, 0x00, /* mov rdi, REQUESTS */
+		0x8B, 0x07,                               /* next: mov eax, [rdi] */
+		0x83, 0xF8, 0xFF,                         /* cmp eax, END_OF_REQUESTS */
+		0x74, 0x17,                               /* je done */
+		0x8B, 0x4F, 0x04,                         /* mov ecx, [rdi + 4] */
+		0x0F, 0xA2,                               /* cpuid */
+		0x89, 0x47, 0x08,                         /* mov [rdi + 8], eax */
+		0x89, 0x5F, 0x0C,                         /* mov [rdi + 12], ebx */
+		0x89, 0x4F, 0x10,                         /* mov [rdi + 16], ecx */
+		0x89, 0x57, 0x14,                         /* mov [rdi + 20], edx */
+		0x48, 0x83, 0xC7, 0x18,                   /* add rdi, 24 */
+		0xEB, 0xE2,                               /* jmp next */
+		0x66, 0xBA, 0xF8, 0x03,                   /* done: mov dx, 0x3f8 */
+		0xEE,                                     /* out dx, al */
+	};
+	struct kvm_mp_state runnable = { .mp_state = KVM_MP_STATE_RUNNABLE };
+	struct request list[64];
+	size_t n = add_requests(list), bytes = (n + 1) * sizeof(*list);
+	struct cpuid_table t = { 0 };
+	int size;
+
+	/* The boot CPU's registers, whichever CPU it is. */
+	assert_int_equal(arch_vcpu_init(vm->vcpu_fds[cpu], 0, &vm->boot, &vm->err), 0);
+	assert_int_equal(ioctl(vm->vcpu_fds[cpu], KVM_SET_MP_STATE, &runnable), 0);
+	assert_int_equal(guest_mem_write(&vm->mem, vm->boot.entry, code, sizeof(code)), 0);
+	assert_int_equal(guest_mem_write(&vm->mem, GPA(REQUESTS), list, bytes), 0);
+	const struct kvm_run *r = run(vm, cpu, &size);
+	assert_int_equal(r->exit_reason, KVM_EXIT_IO);
+	assert_int_equal(munmap((void *)(uintptr_t)r, (size_t)size), 0);
+	assert_int_equal(guest_mem_read(&vm->mem, GPA(REQUESTS), list, bytes), 0);
+	for (size_t i = 0; i < n; i++)
+		t.e[t.n++] = (struct kvm_cpuid_entry2){ .function = list[i].leaf,
+							.index = list[i].subleaf,
+							.flags = KVM_CPUID_FLAG_SIGNIFCANT_INDEX,
+							.eax = list[i].eax,
+							.ebx = list[i].ebx,
+							.ecx = list[i].ecx,
+							.edx = list[i].edx };
+	return t;
+}
+
+/* KVM passes on what it was given, and Linux would find the declaration in it. */
+static void check_executed_cpuid(const struct topology *topo)
+{
+	struct vm vm;
+
+	vm_open(&vm, topo, false, NULL);
+	for (uint32_t cpu = 0; cpu < topology_n_cpus(topo); cpu++) {
+		const struct cpuid_table t = execute_cpuid(&vm, cpu);
+		bool amd = cpuid_vendor(&t) == CPUID_AMD || cpuid_vendor(&t) == CPUID_HYGON;
+
+		for (size_t i = 0; i < linux_n_paths; i++) {
+			struct linux_cpu c = { 0 };
+
+			if (linux_paths[i].amd != amd)
+				continue;
+			if (!linux_paths[i].read(&t, &c))
+				fail_msg("CPU %u: %s", cpu, linux_paths[i].name);
+			assert_int_equal(c.apic_id, topology_apic_id(topo, cpu));
+			assert_int_equal(c.pkg_id, topology_cpu_llc(topo, cpu));
+			assert_int_equal(c.llc_id, topology_cpu_llc(topo, cpu));
+			assert_int_equal(c.core_id, topology_cpu_core(topo, cpu));
+		}
+	}
+	vm_close(&vm);
+}
+
+static void test_cpuid_executed_on_every_vcpu_is_the_topology(void **state)
+{
+	const struct topology smt = topology_uniform(1, 2, 2, 2),
+			      odd = topology_uniform(1, 7, 1, 1);
+
+	check_executed_cpuid(&six_cpus);
+	check_executed_cpuid(&smt);
+	check_executed_cpuid(&odd);
 }
 
 static void test_cpuid_mask_reaches_the_vcpu(void **state)
@@ -263,6 +368,7 @@ int main(void)
 		cmocka_unit_test(test_vcpu_init_boot_cpu_registers_read_back),
 		cmocka_unit_test(test_vcpu_init_others_wait_for_sipi),
 		cmocka_unit_test(test_run_code_sees_zero_page_and_leaves_by_a_port),
+		cmocka_unit_test(test_cpuid_executed_on_every_vcpu_is_the_topology),
 		cmocka_unit_test(test_cpuid_mask_reaches_the_vcpu),
 	};
 

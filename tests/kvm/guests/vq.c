@@ -101,12 +101,13 @@ void vq_post_chain(struct vq *q, uint16_t first, const struct vq_piece *pieces, 
 {
 	for (uint16_t i = 0; i < n; i++) {
 		volatile struct vring_desc *d = &q->ring->desc[first + i];
-		bool more = i + 1 < n;
+		bool has_next = i + 1 < n;
+
 		d->addr = (uint64_t)pieces[i].data;
 		d->len = pieces[i].size;
 		d->flags = (uint16_t)((pieces[i].write ? VRING_DESC_F_WRITE : 0) |
-				      (more ? VRING_DESC_F_NEXT : 0));
-		d->next = (uint16_t)(first + i + 1);
+				      (has_next ? VRING_DESC_F_NEXT : 0));
+		d->next = (uint16_t)(has_next ? first + i + 1 : 0);
 	}
 	q->ring->avail.ring[q->ring->avail.idx % VQ_SIZE] = first;
 	compiler_barrier(); /* the entry before the index; pairs with the device's load of idx */
@@ -115,9 +116,7 @@ void vq_post_chain(struct vq *q, uint16_t first, const struct vq_piece *pieces, 
 
 void vq_post(struct vq *q, uint16_t n, const void *data, uint32_t size, bool write)
 {
-	const struct vq_piece piece = { data, size, write };
-
-	vq_post_chain(q, n, &piece, 1);
+	vq_post_chain(q, n, &(struct vq_piece){ data, size, write }, 1);
 }
 
 void vq_kick(struct vq *q)

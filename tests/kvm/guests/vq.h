@@ -47,8 +47,7 @@ bool vq_device_needs_reset(uintptr_t mmio);
 
 /* Makes buffer @n available (not kicked yet). @write: the device writes it. */
 void vq_post(struct vq *q, uint16_t n, const void *data, uint32_t size, bool write);
-/* One chain of @n buffers, in the order of a request: the descriptors @first, @first + 1, ...; it is
- * known by @first. */
+/* A chain of @n pieces in the descriptors from @first on; it comes back as @first. */
 struct vq_piece {
 	const void *data;
 	uint32_t size;

@@ -4,6 +4,7 @@
 #include <string.h>
 
 #include "arch/x86_64/acpi.h"
+#include "base/num.h"
 #include "base/topology_text.h"
 
 static int dump(const char *dir, const char *name, const uint8_t *data, size_t n)
@@ -24,12 +25,20 @@ static int dump(const char *dir, const char *name, const uint8_t *data, size_t n
 int main(int argc, char **argv)
 {
 	CLEANUP(buf_fini) struct buf image = { 0 };
+	struct memory_layout memory;
 	struct topology t;
 	struct error err;
+	bool all;
 
 	if (argc != 3 || topology_parse(argv[1], &t, &err) < 0)
 		return 64;
-	struct arch_boot boot = { .topology = &t, .console = true, .blk = true, .net = true };
+	uint64_t declared = memory_layout_declared(&t, &all);
+	if (memory_layout_make(&t, all ? declared : declared + 6 * GIB, &arch_memory_space, &memory,
+			       &err) < 0)
+		return 64;
+	struct arch_boot boot = {
+		.topology = &t, .memory = &memory, .console = true, .blk = true, .net = true
+	};
 	acpi_build(&boot, 0xE0000, &image);
 	int res = 0;
 	for (size_t off = (36 + 15) & ~15u; res == 0 && off < image.len;) {

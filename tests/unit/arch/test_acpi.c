@@ -33,12 +33,14 @@ static uint8_t sum(const uint8_t *p, size_t n)
 
 static struct buf build(const char *topology)
 {
+	struct memory_layout memory;
 	struct topology t;
 	struct error err;
 	struct buf image;
 
 	assert_int_equal(topology_parse(topology, &t, &err), 0);
-	struct arch_boot boot = { .topology = &t, .console = true };
+	assert_int_equal(memory_layout_make(&t, GIB, &arch_memory_space, &memory, &err), 0);
+	struct arch_boot boot = { .topology = &t, .memory = &memory, .console = true };
 	acpi_build(&boot, AT, &image);
 	return image;
 }
@@ -182,6 +184,87 @@ static void test_madt_topology_table_has_every_processor_once(void **state)
 		check_madt(topologies[i]);
 }
 
+static void check_madt_body(const char *topology, const uint8_t *want, size_t n)
+{
+	struct buf image = build(topology);
+	const uint8_t *madt = madt_of(&image);
+
+	assert_int_equal(number(madt, 4, 4), 36 + n);
+	assert_memory_equal(madt + 36, want, n);
+	buf_fini(&image);
+}
+
+/* LAPIC address, PC-AT flag, processors, the I/O APIC. */
+static void test_madt_by_hand_four_presets(void **state)
+{
+	static const uint8_t tiny_1llc[] = {
+		0, 0,  0xE0, 0xFE, 1, 0, 0,    0,                            /* */
+		0, 8,  0,    0,    1, 0, 0,    0,    0, 8, 1, 1, 1, 0, 0, 0, /* */
+		0, 8,  2,    2,    1, 0, 0,    0,    0, 8, 3, 3, 1, 0, 0, 0, /* */
+		1, 12, 0,    0,    0, 0, 0xC0, 0xFE, 0, 0, 0, 0,
+	};
+	static const uint8_t odd_3llc[] = {
+		0, 0,  0xE0, 0xFE, 1, 0, 0,    0, /* */
+		0, 8,  0,    0,    1, 0, 0,    0,    0, 8, 1, 1,
+		1, 0,  0,    0,    0, 8, 2,    2,    1, 0, 0, 0, /* LLC 0 */
+		0, 8,  3,    4,    1, 0, 0,    0,    0, 8, 4, 5,
+		1, 0,  0,    0,    0, 8, 5,    6,    1, 0, 0, 0, /* LLC 1 */
+		0, 8,  6,    8,    1, 0, 0,    0,    0, 8, 7, 9,
+		1, 0,  0,    0,    0, 8, 8,    10,   1, 0, 0, 0, /* LLC 2 */
+		1, 12, 0,    0,    0, 0, 0xC0, 0xFE, 0, 0, 0, 0,
+	};
+	static const uint8_t smt_2llc[] = {
+		0, 0,  0xE0, 0xFE, 1, 0, 0,    0,                            /* */
+		0, 8,  0,    0,    1, 0, 0,    0,    0, 8, 1, 1, 1, 0, 0, 0, /* LLC 0, core 0 */
+		0, 8,  2,    2,    1, 0, 0,    0,    0, 8, 3, 3, 1, 0, 0, 0, /* core 1 */
+		0, 8,  4,    4,    1, 0, 0,    0,    0, 8, 5, 5, 1, 0, 0, 0, /* LLC 1 */
+		0, 8,  6,    6,    1, 0, 0,    0,    0, 8, 7, 7, 1, 0, 0, 0, /* */
+		1, 12, 0,    0,    0, 0, 0xC0, 0xFE, 0, 0, 0, 0,
+	};
+	static const uint8_t odd_7llc[] = {
+		0, 0,  0xE0, 0xFE, 1, 0, 0,    0,                              /* */
+		0, 8,  0,    0,    1, 0, 0,    0,    0, 8, 1,  1,  1, 0, 0, 0, /* */
+		0, 8,  2,    2,    1, 0, 0,    0,    0, 8, 3,  3,  1, 0, 0, 0, /* */
+		0, 8,  4,    4,    1, 0, 0,    0,    0, 8, 5,  5,  1, 0, 0, 0, /* */
+		0, 8,  6,    6,    1, 0, 0,    0,    0, 8, 7,  7,  1, 0, 0, 0, /* */
+		0, 8,  8,    8,    1, 0, 0,    0,    0, 8, 9,  9,  1, 0, 0, 0, /* */
+		0, 8,  10,   10,   1, 0, 0,    0,    0, 8, 11, 11, 1, 0, 0, 0, /* */
+		0, 8,  12,   12,   1, 0, 0,    0,    0, 8, 13, 13, 1, 0, 0, 0, /* */
+		1, 12, 0,    0,    0, 0, 0xC0, 0xFE, 0, 0, 0,  0,
+	};
+
+	check_madt_body("tiny-1llc", tiny_1llc, sizeof(tiny_1llc));
+	check_madt_body("odd-3llc", odd_3llc, sizeof(odd_3llc));
+	check_madt_body("smt-2llc", smt_2llc, sizeof(smt_2llc));
+	check_madt_body("odd-7llc", odd_7llc, sizeof(odd_7llc));
+}
+
+static void test_xsdt_numa_tables_only_where_there_is_something_to_tell(void **state)
+{
+	static const struct {
+		const char *topology;
+		size_t n;
+	} cases[] = {
+		{ "1,2,4,2", 2 },
+		{ "node=llcs:2,memory:1G", 2 },
+		{ "2,2,1,1", 5 },
+		{ "node=llcs:1,latency_ns:90", 5 },
+		{ "node=llcs:1,bandwidth_mbs:90", 5 },
+		{ "node=llcs:1,cache:16M", 5 },
+	};
+	static const char *const signatures[] = { "FACP", "APIC", "SRAT", "SLIT", "HMAT" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct buf image = build(cases[i].topology);
+		const uint8_t *xsdt = xsdt_of(&image);
+
+		assert_int_equal(number(xsdt, 4, 4), 36 + 8 * cases[i].n);
+		for (size_t k = 0; k < cases[i].n; k++)
+			(void)table_at(&image, number(xsdt, 36 + 8 * k, 8), signatures[k]);
+		buf_fini(&image);
+	}
+}
+
 static void test_madt_pcat_compat_only_with_a_pic(void **state)
 {
 	struct buf small = build("1,1,255,1"), large = build("1,1,256,1");
@@ -192,21 +275,43 @@ static void test_madt_pcat_compat_only_with_a_pic(void **state)
 	buf_fini(&large);
 }
 
-static void test_write_largest_topology_fits_its_area(void **state)
+/* Writes the tables of @t with 4 GiB of memory; returns where the RSDP is. */
+static uint64_t write_tables(const struct topology *t)
 {
-	const struct topology t = topology_uniform(1, 1, TOPOLOGY_MAX_CPUS, 1);
-	struct arch_boot boot = { .topology = &t, .console = true, .blk = true, .net = true };
+	struct memory_layout memory;
 	struct guest_mem mem = { 0 };
 	struct error err;
 	gpa_t rsdp;
 	uint8_t signature[8];
 
+	assert_int_equal(memory_layout_make(t, 4 * GIB, &arch_memory_space, &memory, &err), 0);
+	struct arch_boot boot = {
+		.topology = t, .memory = &memory, .console = true, .blk = true, .net = true
+	};
 	assert_int_equal(guest_mem_map_anonymous(&mem, GPA(0), MIB), 0);
 	assert_int_equal(acpi_write(&mem, &boot, &rsdp, &err), 0);
 	assert_int_equal(guest_mem_read(&mem, rsdp, signature, 8), 0);
 	assert_memory_equal(signature, "RSD PTR ", 8);
 	guest_mem_fini(&mem);
 	assert_int_equal(acpi_write(&mem, &boot, &rsdp, &err), -EFAULT);
+	return rsdp.addr;
+}
+
+/* Up to a thousand CPUs with all their nodes where any kernel looks; every machine somewhere. */
+static void test_write_tables_fit_below_1_mib(void **state)
+{
+	const struct topology flat = topology_uniform(1, 1, TOPOLOGY_MAX_CPUS, 1);
+	const struct topology wide = topology_uniform(TOPOLOGY_MAX_NODES, 1024, 1, 1);
+	struct topology widest = topology_uniform(TOPOLOGY_MAX_NODES, TOPOLOGY_MAX_CPUS, 1, 1);
+
+	assert_int_equal(write_tables(&flat), 0xE0000);
+	assert_int_equal(write_tables(&wide), 0xE0000);
+	for (uint32_t i = 0; i < widest.n_nodes; i++) {
+		widest.nodes[i].latency_ns = 100;
+		widest.nodes[i].bandwidth_mbs = 20000;
+		widest.nodes[i].cache = (struct topology_cache){ .size = MIB, .line = 64 };
+	}
+	assert_int_equal(write_tables(&widest), 0xC0000);
 }
 
 int main(void)
@@ -215,9 +320,11 @@ int main(void)
 		cmocka_unit_test(test_rsdp_both_checksums_hold),
 		cmocka_unit_test(test_fadt_hardware_reduced_with_reset_and_sleep_ports),
 		cmocka_unit_test(test_dsdt_announces_only_the_devices_that_exist),
+		cmocka_unit_test(test_madt_by_hand_four_presets),
+		cmocka_unit_test(test_xsdt_numa_tables_only_where_there_is_something_to_tell),
 		cmocka_unit_test(test_madt_topology_table_has_every_processor_once),
 		cmocka_unit_test(test_madt_pcat_compat_only_with_a_pic),
-		cmocka_unit_test(test_write_largest_topology_fits_its_area),
+		cmocka_unit_test(test_write_tables_fit_below_1_mib),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

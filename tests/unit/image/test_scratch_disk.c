@@ -76,6 +76,14 @@ static void check_data(int fd)
 	assert_int_equal(block[0], 0);
 }
 
+static int copy(int fd, const char *name, uint64_t bytes, const char *beside, const char *dir,
+		struct scratch_disk *ret, struct error *err)
+{
+	const struct scratch_source source = { fd, name, bytes };
+
+	return scratch_disk_copy(&source, beside, dir, ret, err);
+}
+
 static uint64_t allocated(int fd)
 {
 	struct stat st;
@@ -105,7 +113,7 @@ static void test_folder_that_is_not_there_is_named(void **state UNUSED)
 
 	assert_int_equal(scratch_disk_new("/no/such", MIB, &d, &err), -ENOENT);
 	assert_non_null(strstr(err.text, "/no/such"));
-	assert_int_equal(scratch_disk_copy(source, "a", MIB, NULL, "/no/such", &d, &err), -ENOENT);
+	assert_int_equal(copy(source, "a", MIB, NULL, "/no/such", &d, &err), -ENOENT);
 	assert_non_null(strstr(err.text, "/no/such"));
 }
 
@@ -116,7 +124,7 @@ static void test_copy_is_exact_and_sparse(void **state UNUSED)
 	struct error err;
 
 	put_data(source);
-	assert_int_equal(scratch_disk_copy(source, "a", 64 * MIB, NULL, s.path, &d, &err), 0);
+	assert_int_equal(copy(source, "a", 64 * MIB, NULL, s.path, &d, &err), 0);
 	assert_int_equal(lseek(d.fd, 0, SEEK_END), 64 * MIB);
 	check_data(d.fd);
 	assert_true(allocated(d.fd) < MIB);
@@ -137,7 +145,7 @@ static void test_copy_to_another_file_system_is_exact(void **state UNUSED)
 	struct error err;
 
 	put_data(source);
-	assert_int_equal(scratch_disk_copy(source, "a", 64 * MIB, NULL, "/dev/shm", &d, &err), 0);
+	assert_int_equal(copy(source, "a", 64 * MIB, NULL, "/dev/shm", &d, &err), 0);
 	assert_int_equal(d.method, SCRATCH_COPIED);
 	check_data(d.fd);
 	assert_true(allocated(d.fd) < MIB);
@@ -150,7 +158,7 @@ static void test_copy_of_a_file_that_is_all_hole_copies_nothing(void **state UNU
 	struct scratch_disk d;
 	struct error err;
 
-	assert_int_equal(scratch_disk_copy(source, "a", 64 * MIB, NULL, "/dev/shm", &d, &err), 0);
+	assert_int_equal(copy(source, "a", 64 * MIB, NULL, "/dev/shm", &d, &err), 0);
 	assert_int_equal(d.copied_bytes, 0);
 	assert_int_equal(lseek(d.fd, 0, SEEK_END), 64 * MIB);
 	fd_closep(&d.fd);
@@ -173,8 +181,7 @@ static void test_copy_without_room_says_how_much_is_needed(void **state UNUSED)
 	}
 	assert_int_equal(mount(NULL, dir, NULL, MS_REMOUNT, "size=2m"), 0);
 	assert_int_equal(fallocate(source, 0, 0, 32 * MIB), 0);
-	assert_int_equal(scratch_disk_copy(source, "a.img", 64 * MIB, NULL, dir, &d, &err),
-			 -ENOSPC);
+	assert_int_equal(copy(source, "a.img", 64 * MIB, NULL, dir, &d, &err), -ENOSPC);
 	assert_non_null(strstr(err.text, "'a.img' needs 32 MiB"));
 	assert_non_null(strstr(err.text, "has 2 MiB left"));
 	block_device_unmount(dir);
@@ -211,7 +218,7 @@ static void test_source_that_changes_is_refused(void **state UNUSED)
 	assert_int_equal(pthread_create(&thread, NULL, change, &c), 0);
 	/* The clock of a file's times has ticks: a copy within one sees nothing. */
 	for (int i = 0; i < 100 && res == 0; i++) {
-		res = scratch_disk_copy(c.fd, "a.img", 64 * MIB, NULL, "/dev/shm", &d, &err);
+		res = copy(c.fd, "a.img", 64 * MIB, NULL, "/dev/shm", &d, &err);
 		if (res == 0)
 			fd_closep(&d.fd);
 	}
@@ -232,7 +239,7 @@ static void test_block_device_is_copied_without_its_zeros(void **state UNUSED)
 	if (!block_device_open(&b, 64 * MIB, 512))
 		skip();
 	put_data(b.fd);
-	assert_int_equal(scratch_disk_copy(b.fd, b.path, 64 * MIB, NULL, s.path, &d, &err), 0);
+	assert_int_equal(copy(b.fd, b.path, 64 * MIB, NULL, s.path, &d, &err), 0);
 	assert_int_equal(d.method, SCRATCH_COPIED);
 	check_data(d.fd);
 	assert_int_equal(lseek(d.fd, 0, SEEK_END), 64 * MIB);
@@ -263,14 +270,14 @@ static void test_reflink_shares_what_neither_writes(void **state UNUSED)
 	assert_int_equal(ftruncate(source, 64 * MIB), 0);
 	put_data(source);
 	/* Beside it, although copies go elsewhere. */
-	assert_int_equal(scratch_disk_copy(source, "a", 64 * MIB, dir, "/dev/shm", &d, &err), 0);
+	assert_int_equal(copy(source, "a", 64 * MIB, dir, "/dev/shm", &d, &err), 0);
 	assert_int_equal(d.method, SCRATCH_REFLINK);
 	check_data(d.fd);
 	assert_int_equal(fd_pwrite_all(d.fd, "changed", 7, 0), 0);
 	check_data(source);
 	fd_closep(&d.fd);
 	/* Where nothing can be made beside it: in the folder for copies, if that can. */
-	assert_int_equal(scratch_disk_copy(source, "a", 64 * MIB, "/no/such", dir, &d, &err), 0);
+	assert_int_equal(copy(source, "a", 64 * MIB, "/no/such", dir, &d, &err), 0);
 	assert_int_equal(d.method, SCRATCH_REFLINK);
 	fd_closep(&d.fd);
 	fd_closep(&source);
@@ -294,8 +301,7 @@ static void test_killed_process_leaves_nothing(void **state UNUSED)
 			struct scratch_disk d;
 			struct error err;
 			for (;;)
-				if (scratch_disk_copy(source, "a", 64 * MIB, NULL, s.path, &d,
-						      &err) == 0)
+				if (copy(source, "a", 64 * MIB, NULL, s.path, &d, &err) == 0)
 					(void)close(d.fd); /* the next copy shows what failed */
 		}
 		assert_int_equal(usleep((useconds_t)(1000 * (5 + 7 * i))), 0);
