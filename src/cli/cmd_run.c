@@ -150,7 +150,6 @@ static void list_records(const struct run_options *o, char *ret[RECORDS_MAX])
 	const struct topology *t = &o->topology;
 	size_t n = 0;
 
-
 	ret[n++] = xstrdup("cwd=/");
 	ret[n++] = xstrdup("kmsg=1");
 	ret[n++] = xasprintf("env=TERM=%s", term ? term : "dumb");

@@ -247,8 +247,8 @@ static int check(struct run_options *o, struct error *err)
 	struct memory_layout memory;
 
 	/* Without --memory the size waits for the initramfs. */
-	if (o->memory_mib && topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib,
-						    &memory, err) < 0)
+	if (o->memory_mib &&
+	    topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib, &memory, err) < 0)
 		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(
