@@ -39,8 +39,10 @@ static void measure(const char *name, const struct host *h, const struct plan_ho
 		plan_fini(&p);
 	}
 	qsort(times, ROUNDS, sizeof(*times), compare_u64);
-	printf("%-28s median %6.1f us   p99 %6.1f us\n", name, (double)times[ROUNDS / 2] / 1e3,
-	       (double)times[ROUNDS * 99 / 100] / 1e3);
+	size_t middle = ROUNDS / 2;
+	size_t late = (size_t)ROUNDS * 99 / 100;
+	printf("%-28s median %6.1f us   p99 %6.1f us\n", name, (double)times[middle] / 1e3,
+	       (double)times[late] / 1e3);
 }
 
 static struct plan_request request(const struct host *h, enum plan_tier tier, uint32_t nodes,

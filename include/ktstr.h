@@ -44,7 +44,7 @@ struct ktstr_test {
 	const char *name; /* letters, digits and "._-/"; no other test of the program has it */
 	void (*run)(struct ktstr *t);
 	const char *summary;  /* one line */
-	const char *topology; /* as for `ktstr run --topology`: "1,2,4,1", a preset, a list of nodes */
+	const char *topology; /* as `ktstr run --topology` takes it: "1,2,4,1", or a preset */
 	uint32_t memory_mib;
 	uint32_t timeout_s;
 	bool perf;           /* performance mode: each vCPU has a CPU of the host for itself */

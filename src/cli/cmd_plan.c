@@ -10,10 +10,10 @@
 #include <string.h>
 
 #include "base/buf.h"
-#include "base/topology_text.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/plan_json.h"
+#include "cli/topology_option.h"
 #include "plan/host_discover.h"
 #include "plan/lock_scan.h"
 #include "plan/plan_text.h"
@@ -113,8 +113,8 @@ static int make_request(const struct options *o, struct answer *a, struct error 
 	struct topology topology;
 	uint32_t cap = 0;
 
-	if (topology_parse(o->topology ? o->topology : "1,1,1,1", &topology, err) < 0)
-		return error_prefix(err, "--topology");
+	if (topology_option_parse(o->topology ? o->topology : "1,1,1,1", &topology, err) < 0)
+		return err->code;
 	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
 	if (!o->perf && plan_parse_cap(o->cpu_cap, getenv("KTSTR_CPU_CAP"), &cap, err) < 0)
 		return err->code;

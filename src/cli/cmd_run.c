@@ -26,6 +26,7 @@
 #include "cli/document.h"
 #include "cli/exit_code.h"
 #include "cli/guest_init.h"
+#include "cli/memory_size.h"
 #include "cli/report.h"
 #include "cli/run_options.h"
 #include "cli/runner.h"
@@ -39,8 +40,6 @@ enum {
 	/* And 2 s per CPU: a large VM on a loaded host is slow to start, not stuck. */
 	BOOT_TIMEOUT_S = 120,
 	BOOT_TIMEOUT_PER_CPU_S = 2,
-	/* Page structs, slabs, percpu: measured with stock kernels; plus 1 MiB per CPU. */
-	KERNEL_OVERHEAD_MIB = 48,
 	MODULES_MAX = 8,
 	RECORDS_MAX = 11,
 };
@@ -194,7 +193,7 @@ static int build_initramfs(struct run *run, struct error *err)
 		.modules_dir = o->modules_dir ? o->modules_dir : run->entry.modules_dir,
 		.modules = modules,
 		.config = (const char *const *)records,
-		.unpacked_max = o->memory_mib * MIB,
+		.unpacked_max = o->memory_mib ? o->memory_mib * MIB : memory_size_of_host().ram,
 		.need_modules = needs_modules(run, modules),
 	};
 	int res = initramfs_build(&c, &run->initramfs, err);
@@ -203,21 +202,44 @@ static int build_initramfs(struct run *run, struct error *err)
 	return res;
 }
 
-static int check_memory(const struct run *run, struct error *err)
-{
-	uint64_t initrd = run->initramfs.base_len + run->initramfs.suffix_len;
-	uint64_t need = run->kernel.end + initrd + run->initramfs.unpacked_len +
-			(KERNEL_OVERHEAD_MIB + topology_n_cpus(&run->options.topology)) * MIB;
+/* Memory */
 
-	if (run->options.memory_mib * MIB >= need)
-		return 0;
-	return error_set_usage(err, -ENOMEM,
-			       "--memory %" PRIu64 ": too small for this kernel (%" PRIu64
-			       " MiB) and initramfs (%" PRIu64 " MiB packed, %" PRIu64
-			       " MiB unpacked): needs %" PRIu64 " MiB",
-			       run->options.memory_mib, run->kernel.end / MIB, initrd / MIB,
-			       run->initramfs.unpacked_len / MIB,
-			       num_align_up(need, 2 * MIB) / MIB);
+/* What needs no KVM to tell. */
+static int check_host(const struct run *run, struct error *err)
+{
+	const struct run_options *o = &run->options;
+	const struct host_memory host = memory_size_of_host();
+	struct memory_layout layout;
+	struct arch_limits limits;
+
+	if (memory_layout_make(&o->topology, o->memory_mib * MIB, &arch_memory_space, &layout,
+			       err) < 0)
+		return error_prefix(err, "--memory");
+	arch_limits_read(-1, &limits);
+	if (arch_limits_check(&limits, &o->topology, memory_layout_end(&layout), err) < 0)
+		return error_prefix(err, "--memory %" PRIu64, o->memory_mib);
+	return memory_size_check_host(o->memory_mib, &host, err);
+}
+
+static int check_memory_asked_for(struct run *run, struct error *err)
+{
+	return run->options.memory_mib ? check_host(run, err) : 0;
+}
+
+static int choose_memory(struct run *run, struct error *err)
+{
+	const struct memory_need need = {
+		.kernel_end = run->kernel.end,
+		.packed = run->initramfs.base_len + run->initramfs.suffix_len,
+		.unpacked = run->initramfs.unpacked_len,
+		.n_cpus = topology_n_cpus(&run->options.topology),
+	};
+	uint64_t asked_mib = run->options.memory_mib;
+
+	if (memory_size_choose(asked_mib, run->kernel.is_linux ? &need : NULL,
+			       &run->options.topology, &run->options.memory_mib, err) < 0)
+		return err->code;
+	return asked_mib ? 0 : check_host(run, err);
 }
 
 static int prepare_initramfs(struct run *run, struct error *err)
@@ -241,7 +263,7 @@ static int prepare_initramfs(struct run *run, struct error *err)
 				       "'%s' is not a Linux kernel: it cannot make --net pair",
 				       run->entry.image);
 	}
-	return run->kernel.is_linux ? check_memory(run, err) : 0;
+	return 0;
 }
 
 static void make_cmdline(struct run *run)
@@ -386,6 +408,7 @@ static int start_and_supervise(struct run *run, struct error *err)
 			.cmdline = buf_str(&run->cmdline),
 			.topology = o->topology,
 			.memory_mib = o->memory_mib,
+			.hugepages = o->hugepages,
 			.cpu_mask = &o->cpu_mask,
 			.pit = o->pit,
 			.disk = o->has_disk ? &run->disk.config : NULL,
@@ -458,8 +481,9 @@ static int finish(struct run *run, struct error *err)
 static int run_steps(struct run *run, struct error *err)
 {
 	if (reactor_backend_parse(getenv("KTSTR_REACTOR"), &run->backend, err) < 0 ||
-	    file_cache_dir(&run->cache_dir, err) < 0 || find_kernel(run, err) < 0 ||
-	    check_kvm(run, err) < 0 || open_disk(run, err) < 0 || prepare_initramfs(run, err) < 0 ||
+	    check_memory_asked_for(run, err) < 0 || file_cache_dir(&run->cache_dir, err) < 0 ||
+	    find_kernel(run, err) < 0 || check_kvm(run, err) < 0 || open_disk(run, err) < 0 ||
+	    prepare_initramfs(run, err) < 0 || choose_memory(run, err) < 0 ||
 	    open_sinks(run, err) < 0 || open_relay(run, err) < 0)
 		return err->code;
 	make_cmdline(run);

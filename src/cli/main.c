@@ -30,7 +30,7 @@ static const struct {
 	{ "run", cmd_run, "run a command in a VM and exit with its status" },
 	{ "shell", cmd_shell, "an interactive shell in a VM" },
 	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
-	{ "topo", cmd_topo, "show what a guest of a topology sees; list presets" },
+	{ "topo", cmd_topo, "show what a host has or a guest sees; list presets" },
 	{ "plan", cmd_plan, "tell where a VM would run on this host or another" },
 	{ "locks", cmd_locks, "tell who holds which CPUs and caches of this host" },
 	{ "cleanup", cmd_cleanup, "remove lock files that nobody holds" },

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,9 +10,10 @@
 #include "abi/guest_config.h"
 #include "base/buf.h"
 #include "base/num.h"
+#include "cli/memory_size.h"
 #include "cli/topology_option.h"
 
-enum { MAX_MEMORY_MIB = 1024 * 1024, DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
+enum { DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
 
 enum option_id {
 	OPT_APPEND = 256,
@@ -21,6 +23,7 @@ enum option_id {
 	OPT_DMESG,
 	OPT_FORCE,
 	OPT_HELP,
+	OPT_HUGEPAGES,
 	OPT_INCLUDE,
 	OPT_INITRD,
 	OPT_JSON,
@@ -46,6 +49,7 @@ static const struct option long_options[] = {
 	{ "dmesg", required_argument, NULL, OPT_DMESG },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "help", no_argument, NULL, OPT_HELP },
+	{ "hugepages", required_argument, NULL, OPT_HUGEPAGES },
 	{ "include", required_argument, NULL, OPT_INCLUDE },
 	{ "initrd", required_argument, NULL, OPT_INITRD },
 	{ "json", required_argument, NULL, OPT_JSON },
@@ -75,7 +79,9 @@ void run_options_usage(bool interactive)
 	    "  --topology n,l,c,t    NUMA nodes, LLCs in all, cores per LLC, threads per core "
 	    "(1,1,1,1);\n"
 	    "                        a preset, node by node or @FILE: see `ktstr topo --help`\n"
-	    "  --memory MIB          guest memory (512, or what the topology's nodes have)\n"
+	    "  --memory MIB          guest memory (what the topology's nodes have; 512, or what is "
+	    "needed)\n"
+	    "  --hugepages off|try|require  take it from the host's pages of 2 MiB (off)\n"
 	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
 	    "  --append ARGS         more kernel arguments; repeatable\n"
 	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
@@ -144,6 +150,21 @@ static int parse_net(struct run_options *o, const char *arg, struct error *err)
 	return 0;
 }
 
+static int parse_hugepages(const char *arg, enum vm_hugepages *ret, struct error *err)
+{
+	static const char *const names[] = { [VM_HUGEPAGES_OFF] = "off",
+					     [VM_HUGEPAGES_TRY] = "try",
+					     [VM_HUGEPAGES_REQUIRE] = "require" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(arg, names[i]) != 0)
+			continue;
+		*ret = (enum vm_hugepages)i;
+		return 0;
+	}
+	return error_set_usage(err, -EINVAL, "--hugepages: '%s' is not off, try or require", arg);
+}
+
 static int parse_one(struct run_options *o, int id, char *arg, struct error *err)
 {
 	switch ((enum option_id)id) {
@@ -166,6 +187,8 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_HELP:
 		o->help = true;
 		return 0;
+	case OPT_HUGEPAGES:
+		return parse_hugepages(arg, &o->hugepages, err);
 	case OPT_INCLUDE:
 		add(&o->includes, &o->n_includes, arg);
 		return 0;
@@ -185,7 +208,7 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 		o->kernel = arg;
 		return 0;
 	case OPT_MEMORY:
-		return num_parse_u64("--memory", arg, 2, MAX_MEMORY_MIB, &o->memory_mib, err);
+		return num_parse_u64("--memory", arg, 2, MEMORY_SIZE_MAX_MIB, &o->memory_mib, err);
 	case OPT_MODULES:
 		o->modules_dir = arg;
 		return 0;
@@ -229,7 +252,9 @@ static int check(struct run_options *o, struct error *err)
 {
 	struct memory_layout memory;
 
-	if (topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib, &memory, err) < 0)
+	/* Without --memory the size waits for the initramfs. */
+	if (o->memory_mib && topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib,
+						    &memory, err) < 0)
 		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(

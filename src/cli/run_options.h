@@ -5,11 +5,13 @@
 #include "base/error.h"
 #include "base/topology.h"
 #include "cli/disk_options.h"
+#include "vmm/vm_memory.h"
 
 struct run_options {
 	const char *kernel; /* NULL: kernel_find's order */
 	struct topology topology;
-	uint64_t memory_mib;
+	uint64_t memory_mib; /* 0: what is needed */
+	enum vm_hugepages hugepages;
 	uint64_t timeout_s;
 	const char **append;
 	size_t n_append;

@@ -294,6 +294,7 @@ def test_wrong_numbers(box):
     kernel = box.file('vmlinux', e2e.elf())
     for option, value, text in (
             ('--memory', '0', 'range'), ('--memory', '-5', 'whole number'), ('--memory', '12x', 'whole number'),
+            ('--memory', '513', 'multiple of 2 MiB'), ('--hugepages', 'yes', 'off, try or require'),
             ('--memory', '', 'whole number'), ('--memory', '99999999999999999999', 'range'),
             ('--timeout', '1h', 'whole number'), ('--topology', '0,1,1,1', 'numa_nodes'),
             ('--topology', '1,1,0,1', 'cores_per_llc'), ('--topology', '1,1', 'four numbers'),
@@ -302,6 +303,17 @@ def test_wrong_numbers(box):
             ('--topology', '1,1,18446744073709551617,1', 'cores_per_llc'), ('--cpu', '-nosuchfeature', 'nosuchfeature'),
             ('--cpu', 'cx16', 'cx16')):
         refused(box, ['--kernel', kernel, option, value, '--', 'true'], option, text)
+
+
+def test_memory_larger_than_the_host_is_a_skip_with_both_numbers(box):
+    kernel = box.file('vmlinux', e2e.elf())
+    with open('/proc/meminfo') as f:
+        kib = {line.split(':')[0]: int(line.split()[1]) for line in f if line.split()[1].isdigit()}
+    host_mib = (kib['MemTotal'] + kib['SwapTotal']) // 1024
+    asked = str((host_mib // 2 + 1) * 2)
+    refused(box, ['--kernel', kernel, '--memory', asked, '--', 'true'], '--memory ' + asked,
+            str(kib['MemTotal'] // 1024) + ' MiB', status=SKIP)
+    refused(box, ['--kernel', kernel, '--memory', str((1 << 32) - 4096), '--', 'true'], 'address bits', status=SKIP)
 
 
 def test_topologies_that_cannot_be(box):

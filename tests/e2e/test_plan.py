@@ -35,6 +35,15 @@ def test_performance_plan_is_aligned(box):
     need(p['mems'] == '0-1', p)
 
 
+def test_hosts_are_shown(box):
+    doc = json.loads(box.run('topo', '--host', HOST, '--json').out)['host']
+    need(doc['n_cpus'] == 32 and len(doc['llcs']) == 4 and doc['llcs'][1]['cores'][0] == [8, 9], doc)
+    need([node['distances'] for node in doc['nodes']] == [[10, 20], [20, 10]], doc)
+    need('LLC 3   .. .. .. ..   CPUs 24-31' in box.run('topo', '--host', HOST).out.decode(), 'the picture')
+    need(json.loads(box.run('topo', '--json').out)['host']['n_cpus'] >= len(os.sched_getaffinity(0)), 'this host')
+    need_error(box.run('topo', '--host', HOST, '--presets'), USAGE, '--host')
+
+
 def test_picture_and_reasons(box):
     text = plan(box, '--perf', '--topology', '1,1,4,1', '--explain')
     need('node 0   distances 10 20' in text, text)

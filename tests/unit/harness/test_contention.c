@@ -96,21 +96,26 @@ static uint64_t mask_of_llc(const struct host *h, uint32_t llc)
 	return mask;
 }
 
+static uint64_t mask_of(const struct id_set *cpus)
+{
+	uint64_t mask = 0;
+
+	id_set_for_each(cpu, cpus) mask |= (uint64_t)1 << cpu;
+	return mask;
+}
+
+/* What the tier promises, whatever is locked for it. */
 static void publish(struct worker *w)
 {
 	const struct plan *p = &w->waiter.acquire.plan;
-	uint64_t alone = 0;
-	uint64_t shared = 0;
+	uint64_t alone = p->tier == PLAN_BUDGET ? 0 : mask_of(&p->cpus);
 
-	for (uint32_t i = 0; i < p->n_locks; i++) {
-		const struct plan_lock *l = &p->locks[i];
-		if (l->kind == PLAN_LOCK_LLC && l->exclusive)
-			alone |= mask_of_llc(w->world->host, l->id);
-		else if (l->kind == PLAN_LOCK_CPU)
-			*(l->exclusive ? &alone : &shared) |= (uint64_t)1 << l->id;
-	}
+	for (uint32_t i = 0; i < p->n_vllcs; i++)
+		alone |= mask_of_llc(w->world->host, p->vllc_llcs[i]);
+	if (p->service_cpu != PLAN_NO_CPU)
+		alone |= (uint64_t)1 << p->service_cpu;
 	w->slot->alone = alone;
-	w->slot->shared = shared;
+	w->slot->shared = p->tier == PLAN_BUDGET ? mask_of(&p->cpus) : 0;
 	w->slot->is_holding = true;
 }
 
@@ -448,9 +453,10 @@ static void print_figures(struct world *world, uint64_t seconds, uint64_t n_read
 	       n, seconds, s->n_done[0], s->n_done[1], s->n_done[2], s->n_done[3], n_readings);
 	if (!kept)
 		return;
-	printf("# wait: median %.1f ms, p99 %.1f ms, longest %.1f ms\n",
-	       s->waits_us[kept / 2] / 1e3, s->waits_us[kept * 99 / 100] / 1e3,
-	       s->waits_us[kept - 1] / 1e3);
+	size_t middle = kept / 2;
+	size_t late = kept * 99 / 100;
+	printf("# wait: median %.1f ms, p99 %.1f ms, longest %.1f ms\n", s->waits_us[middle] / 1e3,
+	       s->waits_us[late] / 1e3, s->waits_us[kept - 1] / 1e3);
 	printf("# wake-ups per second of waiting: %.1f, looks: %.1f\n",
 	       (double)s->n_wakeups * 1e9 / (double)s->waited_ns,
 	       (double)s->n_looks * 1e9 / (double)s->waited_ns);
