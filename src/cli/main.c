@@ -10,6 +10,7 @@
  *	cmd_locks.c	locks, cleanup: who holds what of this host
  *	cmd_doctor.c	what this host can do
  *	cmd_topo.c	topologies
+ *	cmd_bench.c	measurements, beside QEMU and the bare host
  */
 #include <fcntl.h>
 #include <stdio.h>
@@ -34,6 +35,7 @@ static const struct {
 	{ "locks", cmd_locks, "tell who holds which CPUs and caches of this host" },
 	{ "cleanup", cmd_cleanup, "remove lock files that nobody holds" },
 	{ "doctor", cmd_doctor, "tell what this host can do, and what it lacks" },
+	{ "bench", cmd_bench, "measure the devices, beside QEMU and the bare host" },
 };
 
 static int usage(FILE *to, int status)

@@ -11,6 +11,7 @@ static void append(struct buf *text, const char *device, const char *key, uint64
 static void append_mmio(struct buf *text, const char *device, const struct virtio_mmio_stats *m)
 {
 	append(text, device, "kicks", m->n_kicks);
+	append(text, device, "looks", m->n_looks);
 	append(text, device, "notify_exits", m->n_notify_exits);
 	append(text, device, "register_exits", m->n_register_exits);
 	append(text, device, "interrupts", m->n_interrupts);
