@@ -498,7 +498,7 @@ static bool is_broken(enum reaction r)
 /* A device that asked for its reset does nothing any more, whatever is kicked. */
 static void check_quiet(struct subject *s)
 {
-	uint16_t before[FAKE_QUEUES_MAX];
+	uint16_t before[FAKE_QUEUES_MAX] = { 0 };
 
 	for (uint32_t i = 0; i < s->kind->n_queues; i++)
 		before[i] = guest_slice_load16(s->driver.queues[i].used, 2);
@@ -583,7 +583,7 @@ static void run(struct subject *s, const struct trial *t, uint32_t q_idx)
 		bring_to(s, AT_FEATURES_OK, RING_FEATURES);
 		play_set_up(s, t->set_up, q_idx);
 		judge(s, REFUSES, faults);
-	} else {
+	} else if (t->attack) {
 		bring_to(s, t->attack->stage, RING_FEATURES);
 		t->attack->play(s);
 		judge(s, t->attack->reaction, faults);
