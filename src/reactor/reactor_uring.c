@@ -151,9 +151,11 @@ static bool uring_submit(struct backend *b)
 {
 	struct uring *u = uring_of(b);
 
-	if (list_is_empty(&u->backlog))
+	if (list_is_empty(&u->backlog) && io_uring_sq_ready(&u->ring) == 0)
 		return true;
-	return hand_over_backlog(u) && io_uring_submit(&u->ring) >= 0;
+	bool all = hand_over_backlog(u);
+	return io_uring_submit(&u->ring) >= 0 &&
+	       all; /* a part, too: that makes room for the rest */
 }
 
 /* Completions that are there, and those that an entry of ours would finish (TASKRUN). */

@@ -7,6 +7,7 @@ import json
 import os
 import random
 import re
+import resource
 import shutil
 import signal
 import struct
@@ -15,7 +16,7 @@ import time
 import e2e
 from e2e import MIB, need
 
-PASSED, INFRA, BLOCK = 0, 115, 4096
+PASSED, PANIC, INFRA, BLOCK = 0, 111, 115, 4096
 
 
 def disk(box, mib=64, name='disk'):
@@ -110,6 +111,20 @@ def test_misaligned_memory_works_and_is_counted(box):
     run(box, path + ',buffered', 'odd')
     need(document(box)['stats']['disk.direct_ends'] == 0, str(document(box)['stats']))
     need(document(box)['disk']['why_buffered'] == 'as asked for', str(document(box)['disk']))
+
+
+def test_a_limit_on_file_sizes_fails_requests_and_ends_nobody(box):
+    def limit():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (64 * 1024, 64 * 1024))
+
+    path = disk(box)
+    for reactor in ('', 'epoll'):
+        args = guest(box, path, 'ledger=64')
+        args[args.index('--json'):args.index('--json') + 2] = []
+        result = box.run(*args, preexec_fn=limit, env=box.env(KTSTR_REACTOR=reactor))
+        need(result.status == PANIC and b'disk: a request failed' in result.err, result.text())
+    e2e.need_error(box.run(*guest(box, 'new=16M', 'reads=1'), preexec_fn=limit), INFRA, '--disk', 'File too large')
+    box.need_clean()
 
 
 # Limits.

@@ -191,7 +191,35 @@ static void test_work_may_unwatch_itself(void **state)
 	stop(&q[1]);
 }
 
+/* Waits were short lately: the reactor looks before it sleeps. What is armed meanwhile must get away. */
+static void test_more_ops_than_the_queue_takes_are_armed_amid_looks(void **state)
+{
+	enum { N_SHORT_WAITS = 20, N_POLLS = 3 };
+	struct fixture *f = *state;
+	struct probe probes[N_POLLS] = { 0 };
+	int fds[N_POLLS];
+	struct queue q;
+
+	start(&q, f->r);
+	for (int i = 0; i < N_SHORT_WAITS; i++) {
+		announce(&q);
+		reactor_turn(f->r, NS_PER_S);
+	}
+	for (int i = 0; i < N_POLLS; i++) {
+		fds[i] = make_eventfd(1);
+		reactor_poll(f->r, &probes[i].op, fds[i], POLLIN, on_probe);
+	}
+	for (int i = 0; i < N_POLLS; i++)
+		turns_until(f->r, &probes[i].n_events, 1);
+	for (int i = 0; i < N_POLLS; i++) {
+		finish_probe(f->r, &probes[i]);
+		(void)close(fds[i]);
+	}
+	stop(&q);
+}
+
 #define TEST(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup, fixture_teardown)
+#define TINY(fn) cmocka_unit_test_setup_teardown(fn, fixture_setup_tiny, fixture_teardown)
 
 int main(int argc, char **argv)
 {
@@ -200,6 +228,7 @@ int main(int argc, char **argv)
 		TEST(test_before_a_sleep_the_bell_is_asked_for),
 		TEST(test_what_came_before_the_bell_was_asked_for_needs_no_sleep),
 		TEST(test_work_may_unwatch_itself),
+		TINY(test_more_ops_than_the_queue_takes_are_armed_amid_looks),
 	};
 
 	return fixture_main(argc, argv, "reactor watches", tests, ARRAY_SIZE(tests));
