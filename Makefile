@@ -25,7 +25,7 @@ $(B)/build.ninja:
 bench: build	## measurements against QEMU (not tests; see bench/)
 	@meson test -C $(B) --benchmark --verbose
 
-fuzz:	## libFuzzer on every target, SECONDS_PER_TARGET=60 each (clang)
+fuzz:	## libFuzzer on every target, SECONDS_PER_TARGET=60 each; counts inputs and CPU time (clang)
 	@tools/fuzz
 
 tidy: build	## clang-tidy over every source file

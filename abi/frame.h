@@ -34,14 +34,14 @@ enum {
 
 enum frame_type {
 	/* Guest to host: the test's own stream. */
-	FRAME_SCENARIO_START = 1,
-	FRAME_SCENARIO_END = 2,
-	FRAME_TEST_RESULT = 3,
-	FRAME_EXIT = 4, /* struct frame_exit; the host answers FRAME_EXIT_ACK */
+	FRAME_SCENARIO_START = 1, /* test_protocol.h */
+	FRAME_SCENARIO_END = 2,   /* test_protocol.h */
+	FRAME_TEST_RESULT = 3,    /* test_protocol.h */
+	FRAME_EXIT = 4,           /* struct frame_exit; the host answers FRAME_EXIT_ACK */
 	FRAME_STIMULUS = 5,
 	FRAME_SCHED_EXIT = 6,
 	FRAME_PROFRAW = 7,
-	FRAME_PAYLOAD_METRICS = 8,
+	FRAME_PAYLOAD_METRICS = 8, /* test_protocol.h */
 	FRAME_RAW_PAYLOAD_OUTPUT = 9,
 	/* Guest to host: what every run has. */
 	FRAME_STDOUT = 16,

@@ -23,13 +23,14 @@
 
 /*
  * The virtio NIC is GUEST_NET_NIC. In both layouts PID 1 raises it, without an address. "pair" adds
- * two network namespaces, GUEST_NETNS_DIR/a and /b, in each a macvlan of the NIC in vepa mode, also
- * named GUEST_NET_NIC, with these addresses (/24, /64) and the NIC's MAC address plus 1 and plus 2
- * in its last byte.
+ * two network namespaces, GUEST_NETNS_DIR/a and /b, in each GUEST_NET_LINK, a macvlan of the NIC in
+ * vepa mode, with these addresses (/24, /64) and the NIC's MAC address plus 1 and plus 2 in its last
+ * byte.
  */
 #define GUEST_NET_PLAIN "plain"
 #define GUEST_NET_PAIR  "pair"
 #define GUEST_NET_NIC   "eth0"
+#define GUEST_NET_LINK  "macvlan0"
 #define GUEST_NETNS_DIR "/run/netns"
 #define GUEST_NET_A_IP4 "10.0.0.1"
 #define GUEST_NET_A_IP6 "fd6b:7473:7472::1"
@@ -55,5 +56,8 @@
  * an otherwise empty payload. PID 1 frames them.
  */
 #define GUEST_ENV_CHANNEL "KTSTR_CHANNEL_FD"
-/* The machine's "nodes,llcs,cores_per_llc,threads_per_core", set by the host (an env= record). */
+/*
+ * The machine's "nodes,llcs,cores_per_llc,threads_per_core", set by the host (an env= record). Only
+ * these numbers: nodes and LLCs are totals, however they were declared.
+ */
 #define GUEST_ENV_TOPOLOGY "KTSTR_TOPOLOGY"

@@ -44,7 +44,7 @@ struct ktstr_test {
 	const char *name; /* letters, digits and "._-/"; no other test of the program has it */
 	void (*run)(struct ktstr *t);
 	const char *summary;  /* one line */
-	const char *topology; /* "nodes,llcs,cores_per_llc,threads_per_core"; llcs of all nodes */
+	const char *topology; /* as `ktstr run --topology` takes it: "1,2,4,1", or a preset */
 	uint32_t memory_mib;
 	uint32_t timeout_s;
 	bool perf;           /* performance mode: each vCPU has a CPU of the host for itself */
@@ -97,7 +97,10 @@ struct ktstr_topology {
 	uint32_t threads_per_core;
 };
 
-/* What the VM was given: KTSTR_TOPOLOGY of the environment; without it what the test declares, or 1,1,1,1. */
+/*
+ * What the VM has (KTSTR_TOPOLOGY of its environment). Outside of one, what the test declares, if
+ * that is in the form of four numbers; else 1,1,1,1.
+ */
 struct ktstr_topology ktstr_topology(const struct ktstr *t);
 
 #ifdef __cplusplus

@@ -2,8 +2,8 @@
  * The network of `--net`.
  *
  *	root namespace      eth0, the virtio NIC: up, no address. Its host side reflects every frame
- *	namespace a         eth0, macvlan of it, vepa: 10.0.0.1/24, fd6b:7473:7472::1/64
- *	namespace b         eth0, macvlan of it, vepa: 10.0.0.2/24, fd6b:7473:7472::2/64
+ *	namespace a         macvlan0 of it, vepa: 10.0.0.1/24, fd6b:7473:7472::1/64
+ *	namespace b         macvlan0 of it, vepa: 10.0.0.2/24, fd6b:7473:7472::2/64
  *
  * In vepa mode the macvlan driver gives no frame to a sibling by itself, not even where it could: a
  * frame from a to b leaves through the NIC and comes in again by it, which is the point.
@@ -91,7 +91,8 @@ static int call_add_macvlan(int root_fd, int ns_fd, int link, const uint8_t mac[
 	struct netlink_request r;
 
 	netlink_begin(&r, RTM_NEWLINK, NLM_F_CREATE | NLM_F_EXCL, &info, sizeof(info));
-	netlink_put_text(&r, IFLA_IFNAME, GUEST_NET_NIC);
+	/* Older kernels look for the name here, too: it must be one that no namespace has yet. */
+	netlink_put_text(&r, IFLA_IFNAME, GUEST_NET_LINK);
 	netlink_put(&r, IFLA_LINK, &link, sizeof(link));
 	netlink_put(&r, IFLA_NET_NS_FD, &ns_fd, sizeof(ns_fd));
 	netlink_put(&r, IFLA_ADDRESS, mac, MAC_LEN);
@@ -135,7 +136,7 @@ static int fill_space(const struct space *s, int root_fd, int fd, struct fault *
 		return fault_set(f, res, "network '%s': this kernel has no macvlan", s->name);
 	if (res < 0)
 		return fault_set(f, res, "network '%s': macvlan of %s", s->name, GUEST_NET_NIC);
-	res = ask_link(fd, SIOCGIFINDEX, GUEST_NET_NIC, &link);
+	res = ask_link(fd, SIOCGIFINDEX, GUEST_NET_LINK, &link);
 	if (res == 0)
 		res = add_address(fd, link.ifr_ifindex, AF_INET, s->ip4, 24);
 	if (res < 0)
@@ -145,8 +146,8 @@ static int fill_space(const struct space *s, int root_fd, int fd, struct fault *
 		return fault_set(f, res, "network '%s': address %s", s->name, s->ip6);
 	res = raise_link(fd, "lo");
 	if (res == 0)
-		res = raise_link(fd, GUEST_NET_NIC);
-	return res < 0 ? fault_set(f, res, "network '%s': raise lo and %s", s->name, GUEST_NET_NIC)
+		res = raise_link(fd, GUEST_NET_LINK);
+	return res < 0 ? fault_set(f, res, "network '%s': raise lo and %s", s->name, GUEST_NET_LINK)
 		       : 0;
 }
 

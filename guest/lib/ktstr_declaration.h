@@ -5,7 +5,7 @@
 
 #include "ktstr.h"
 
-/* "nodes,llcs,cores_per_llc,threads_per_core", as the host reads it. */
+/* "nodes,llcs,cores_per_llc,threads_per_core" and nothing else. */
 bool ktstr_declaration_parse_topology(const char *text, struct ktstr_topology *ret);
 /* Whether all of @tests can be. The first mistake is told on @errors, in one line. */
 bool ktstr_declaration_check(const struct ktstr_test *tests, FILE *errors);

@@ -73,6 +73,23 @@ int fd_write_all(int fd, const void *buf, size_t n)
 	return 0;
 }
 
+int fd_pwrite_all(int fd, const void *buf, size_t n, uint64_t offset)
+{
+	const uint8_t *p = buf;
+
+	while (n) {
+		ssize_t put = pwrite(fd, p, n, (off_t)offset);
+		if (put < 0 && errno == EINTR)
+			continue;
+		if (put < 0)
+			return -errno;
+		p += put;
+		n -= (size_t)put;
+		offset += (uint64_t)put;
+	}
+	return 0;
+}
+
 int fd_set_nonblock(int fd, bool on)
 {
 	int flags = fcntl(fd, F_GETFL);

@@ -14,6 +14,7 @@ int fd_close(int fd);
 MUST_CHECK int fd_read_exact(int fd, void *buf, size_t n);
 MUST_CHECK int fd_pread_exact(int fd, void *buf, size_t n, uint64_t offset);
 MUST_CHECK int fd_write_all(int fd, const void *buf, size_t n);
+MUST_CHECK int fd_pwrite_all(int fd, const void *buf, size_t n, uint64_t offset);
 MUST_CHECK int fd_set_nonblock(int fd, bool on);
 /* flock(2) with LOCK_SH, LOCK_EX or LOCK_UN, LOCK_NB or not: 0, -EWOULDBLOCK, negative errno. */
 MUST_CHECK int fd_lock(int fd, int operation);

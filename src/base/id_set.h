@@ -34,8 +34,10 @@ void id_set_intersect(struct id_set *s, const struct id_set *with);
 
 /* The smallest member that is at least @from; ID_SET_END when there is none. */
 uint32_t id_set_next(const struct id_set *s, uint32_t from);
+/* NOLINTBEGIN(bugprone-macro-parentheses): @id is the name of a variable */
 #define id_set_for_each(id, s)                                                                     \
 	for (uint32_t id = id_set_next(s, 0); id != ID_SET_END; id = id_set_next(s, id + 1))
+/* NOLINTEND(bugprone-macro-parentheses) */
 
 /*
  * "0-3,8"; "" and a single trailing newline are fine. -EINVAL for any other text, -ERANGE for a number that is too large;

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -20,4 +21,38 @@ int num_parse_u64(const char *what, const char *text, uint64_t min, uint64_t max
 				       text, min, max);
 	*ret = v;
 	return 0;
+}
+
+static const char units[] = "KMGT";
+
+int num_parse_bytes(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *ret,
+		    struct error *err)
+{
+	size_t n_digits = strspn(text, "0123456789");
+	const char *unit = text[n_digits] ? strchr(units, text[n_digits]) : NULL;
+	unsigned shift = unit ? 10 * (unsigned)(unit - units + 1) : 0;
+	char lowest[NUM_BYTES_TEXT_MAX], highest[NUM_BYTES_TEXT_MAX];
+
+	if (n_digits == 0 || text[n_digits + (unit ? 1 : 0)])
+		return error_set_usage(err, -EINVAL,
+				       "%s: '%s' is no number of bytes (as 512, 64K, 10M, 1G)",
+				       what, text);
+	errno = 0;
+	uint64_t v = strtoull(text, NULL, 10);
+	if (errno || v > UINT64_MAX >> shift || v << shift < min || v << shift > max)
+		return error_set_usage(err, -ERANGE, "%s: %s is not in the range %s to %s", what,
+				       text, num_format_bytes(min, lowest),
+				       num_format_bytes(max, highest));
+	*ret = v << shift;
+	return 0;
+}
+
+const char *num_format_bytes(uint64_t bytes, char text[static NUM_BYTES_TEXT_MAX])
+{
+	size_t i = 0;
+
+	for (; bytes >= 1024 && bytes % 1024 == 0 && units[i]; i++)
+		bytes /= 1024;
+	(void)snprintf(text, NUM_BYTES_TEXT_MAX, "%" PRIu64 "%.1s", bytes, i ? &units[i - 1] : "");
+	return text;
 }

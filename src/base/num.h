@@ -6,6 +6,7 @@
 #define KIB ((uint64_t)1 << 10)
 #define MIB ((uint64_t)1 << 20)
 #define GIB ((uint64_t)1 << 30)
+#define TIB ((uint64_t)1 << 40)
 
 static inline bool num_add_u64(uint64_t a, uint64_t b, uint64_t *ret)
 {
@@ -50,3 +51,12 @@ static inline uint64_t num_max(uint64_t a, uint64_t b)
  */
 MUST_CHECK int num_parse_u64(const char *what, const char *text, uint64_t min, uint64_t max,
 			     uint64_t *ret, struct error *err);
+/*
+ * The same for bytes: K, M, G or T behind the number are powers of 1024. "--disk: size: '1X' is no
+ * number of bytes (as 512, 64K, 10M, 1G)".
+ */
+MUST_CHECK int num_parse_bytes(const char *what, const char *text, uint64_t min, uint64_t max,
+			       uint64_t *ret, struct error *err);
+/* Such a text for @bytes, as short as it is exact: "64K". */
+enum { NUM_BYTES_TEXT_MAX = 24 };
+const char *num_format_bytes(uint64_t bytes, char text[static NUM_BYTES_TEXT_MAX]);

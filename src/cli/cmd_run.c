@@ -23,8 +23,10 @@
 #include "base/num.h"
 #include "cli/commands.h"
 #include "cli/disk.h"
+#include "cli/document.h"
 #include "cli/exit_code.h"
 #include "cli/guest_init.h"
+#include "cli/memory_size.h"
 #include "cli/report.h"
 #include "cli/run_options.h"
 #include "cli/runner.h"
@@ -38,8 +40,8 @@ enum {
 	/* And 2 s per CPU: a large VM on a loaded host is slow to start, not stuck. */
 	BOOT_TIMEOUT_S = 120,
 	BOOT_TIMEOUT_PER_CPU_S = 2,
-	/* Page structs, slabs, percpu: measured with stock kernels; plus 1 MiB per CPU. */
-	KERNEL_OVERHEAD_MIB = 48,
+	MODULES_MAX = 8,
+	RECORDS_MAX = 11,
 };
 #define SINK_FILE_LIMIT (64 * MIB)
 
@@ -53,7 +55,7 @@ struct run {
 	struct kernel_image kernel;
 	struct initramfs initramfs;
 	struct buf cmdline;
-	struct virtio_blk_config disk; /* fd -1: none */
+	struct disk disk;
 	int relay_fd;
 	char *relay_path;
 	char *keep_dir;
@@ -124,30 +126,62 @@ static bool needs_modules(const struct run *run, const char *const *modules)
 	return false;
 }
 
+/* Of this VM's devices. */
+static void list_modules(const struct run_options *o, const char *ret[MODULES_MAX])
+{
+	size_t n = 0;
+
+	ret[n++] = "virtio_mmio";
+	ret[n++] = "virtio_console";
+	if (o->has_disk)
+		ret[n++] = "virtio_blk";
+	if (disk_fs_name(o->disk.fs))
+		ret[n++] = disk_fs_name(o->disk.fs);
+	if (o->net)
+		ret[n++] = "virtio_net";
+	if (run_options_has_net_pair(o))
+		ret[n++] = "macvlan";
+	ret[n] = NULL;
+}
+
+/* What PID 1 is told besides the command (abi/guest_config.h), on the heap. */
+static void list_records(const struct run_options *o, char *ret[RECORDS_MAX])
+{
+	const char *term = getenv("TERM");
+	const struct topology *t = &o->topology;
+	size_t n = 0;
+
+	ret[n++] = xstrdup("cwd=/");
+	ret[n++] = xstrdup("kmsg=1");
+	ret[n++] = xasprintf("env=TERM=%s", term ? term : "dumb");
+	ret[n++] = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%u,%u,%u,%u", t->n_nodes, t->n_llcs,
+			     t->cores_per_llc, t->threads_per_core);
+	if (o->relay_guest)
+		ret[n++] = xasprintf("relay=%s", o->relay_guest);
+	if (o->interactive)
+		ret[n++] = xstrdup("tty=1");
+	if (o->forward_stdin)
+		ret[n++] = xstrdup("stdin=1");
+	if (o->net)
+		ret[n++] = xasprintf("net=%s", o->net);
+	if (run_options_has_net_pair(o)) {
+		ret[n++] = xstrdup("env=KTSTR_NETNS_A=" GUEST_NETNS_DIR "/a");
+		ret[n++] = xstrdup("env=KTSTR_NETNS_B=" GUEST_NETNS_DIR "/b");
+	}
+	ret[n] = NULL;
+}
+
 static int build_initramfs(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
-	const char *const modules[] = { "virtio_mmio", "virtio_console",
-					o->disk ? "virtio_blk" : NULL, NULL };
 	CLEANUP(freep) char *init_path = NULL;
-	CLEANUP(freep) char *relay = o->relay_guest ? xasprintf("relay=%s", o->relay_guest) : NULL;
-	CLEANUP(freep)
-	char *term = xasprintf("env=TERM=%s", getenv("TERM") ? getenv("TERM") : "dumb");
-	const char *config[8];
-	size_t n = 0;
+	const char *modules[MODULES_MAX];
+	char *records[RECORDS_MAX];
 
 	if (guest_init_path(run->cache_dir, &init_path, err) < 0)
 		return err->code;
-	config[n++] = "cwd=/";
-	config[n++] = "kmsg=1";
-	config[n++] = term;
-	if (relay)
-		config[n++] = relay;
-	if (o->interactive)
-		config[n++] = "tty=1";
-	if (o->forward_stdin)
-		config[n++] = "stdin=1";
-	config[n] = NULL;
+	list_modules(o, modules);
+	list_records(o, records);
 	const struct initramfs_config c = {
 		.init_path = init_path,
 		.busybox_path = access(KTSTR_BUSYBOX, R_OK) == 0 ? KTSTR_BUSYBOX : NULL,
@@ -158,28 +192,54 @@ static int build_initramfs(struct run *run, struct error *err)
 		.kernel_release = run->kernel.release,
 		.modules_dir = o->modules_dir ? o->modules_dir : run->entry.modules_dir,
 		.modules = modules,
-		.config = config,
-		.unpacked_max = o->memory_mib * MIB,
+		.config = (const char *const *)records,
+		.unpacked_max = o->memory_mib ? o->memory_mib * MIB : memory_size_of_host().ram,
 		.need_modules = needs_modules(run, modules),
 	};
-	return initramfs_build(&c, &run->initramfs, err);
+	int res = initramfs_build(&c, &run->initramfs, err);
+	for (size_t i = 0; records[i]; i++)
+		free(records[i]);
+	return res;
 }
 
-static int check_memory(const struct run *run, struct error *err)
-{
-	uint64_t initrd = run->initramfs.base_len + run->initramfs.suffix_len;
-	uint64_t need = run->kernel.end + initrd + run->initramfs.unpacked_len +
-			(KERNEL_OVERHEAD_MIB + topology_n_cpus(&run->options.topology)) * MIB;
+/* Memory */
 
-	if (run->options.memory_mib * MIB >= need)
-		return 0;
-	return error_set_usage(err, -ENOMEM,
-			       "--memory %" PRIu64 ": too small for this kernel (%" PRIu64
-			       " MiB) and initramfs (%" PRIu64 " MiB packed, %" PRIu64
-			       " MiB unpacked): needs %" PRIu64 " MiB",
-			       run->options.memory_mib, run->kernel.end / MIB, initrd / MIB,
-			       run->initramfs.unpacked_len / MIB,
-			       num_align_up(need, 2 * MIB) / MIB);
+/* What needs no KVM to tell. */
+static int check_host(const struct run *run, struct error *err)
+{
+	const struct run_options *o = &run->options;
+	const struct host_memory host = memory_size_of_host();
+	struct memory_layout layout;
+	struct arch_limits limits;
+
+	if (memory_layout_make(&o->topology, o->memory_mib * MIB, &arch_memory_space, &layout,
+			       err) < 0)
+		return error_prefix(err, "--memory");
+	arch_limits_read(-1, &limits);
+	if (arch_limits_check(&limits, &o->topology, memory_layout_end(&layout), err) < 0)
+		return error_prefix(err, "--memory %" PRIu64, o->memory_mib);
+	return memory_size_check_host(o->memory_mib, &host, err);
+}
+
+static int check_memory_asked_for(struct run *run, struct error *err)
+{
+	return run->options.memory_mib ? check_host(run, err) : 0;
+}
+
+static int choose_memory(struct run *run, struct error *err)
+{
+	const struct memory_need need = {
+		.kernel_end = run->kernel.end,
+		.packed = run->initramfs.base_len + run->initramfs.suffix_len,
+		.unpacked = run->initramfs.unpacked_len,
+		.n_cpus = topology_n_cpus(&run->options.topology),
+	};
+	uint64_t asked_mib = run->options.memory_mib;
+
+	if (memory_size_choose(asked_mib, run->kernel.is_linux ? &need : NULL,
+			       &run->options.topology, &run->options.memory_mib, err) < 0)
+		return err->code;
+	return asked_mib ? 0 : check_host(run, err);
 }
 
 static int prepare_initramfs(struct run *run, struct error *err)
@@ -198,8 +258,12 @@ static int prepare_initramfs(struct run *run, struct error *err)
 		return error_set_usage(err, -EINVAL,
 				       "'%s' is not a Linux kernel: it cannot run a COMMAND",
 				       run->entry.image);
+	} else if (run_options_has_net_pair(&run->options)) {
+		return error_set_usage(err, -EINVAL,
+				       "'%s' is not a Linux kernel: it cannot make --net pair",
+				       run->entry.image);
 	}
-	return run->kernel.is_linux ? check_memory(run, err) : 0;
+	return 0;
 }
 
 static void make_cmdline(struct run *run)
@@ -216,7 +280,18 @@ static int open_disk(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
 
-	return o->disk ? disk_open(o->disk, o->disk_read_only, &run->disk, err) : 0;
+	if (!o->has_disk)
+		return 0;
+	if (disk_open(&o->disk, run->cache_dir, &run->disk, err) < 0)
+		return err->code;
+	if (!o->disk.snapshot || run->disk.method != SCRATCH_COPIED)
+		return 0;
+	/* It took time and room, which a reflink does not. */
+	CLEANUP(freep) char *how = disk_describe(&run->disk);
+	CLEANUP(freep)
+	char *note = xasprintf("--disk: '%s' was not reflinked: %s", o->disk.path, how);
+	run_result_add_note(&run->result, note, strlen(note));
+	return 0;
 }
 
 static int open_sinks(struct run *run, struct error *err)
@@ -224,8 +299,11 @@ static int open_sinks(struct run *run, struct error *err)
 	struct run_result *res = &run->result;
 	const char *tmp = getenv("TMPDIR");
 
-	if (run->options.json && report_check_path(run->options.json, err) < 0)
+	if (run->options.json && document_check_path(run->options.json, err) < 0)
 		return error_prefix(err, "--json");
+	if (run->options.console &&
+	    sink_open(&res->console, run->options.console, SINK_FILE_LIMIT, err) < 0)
+		return error_prefix(err, "--console");
 	if (run->options.dmesg &&
 	    sink_open(&res->dmesg, run->options.dmesg, SINK_FILE_LIMIT, err) < 0)
 		return error_prefix(err, "--dmesg");
@@ -318,6 +396,7 @@ static void terminal_size(struct session_config *config)
 static int start_and_supervise(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
+	const struct virtio_net_config net = virtio_net_config_of("ktstr run");
 	struct vm_process process = VM_PROCESS_INIT;
 	uint64_t n_cpus = topology_n_cpus(&o->topology);
 	struct session_config config = {
@@ -329,9 +408,11 @@ static int start_and_supervise(struct run *run, struct error *err)
 			.cmdline = buf_str(&run->cmdline),
 			.topology = o->topology,
 			.memory_mib = o->memory_mib,
+			.hugepages = o->hugepages,
 			.cpu_mask = &o->cpu_mask,
 			.pit = o->pit,
-			.disk = o->disk ? &run->disk : NULL },
+			.disk = o->has_disk ? &run->disk.config : NULL,
+			.net = o->net ? &net : NULL },
 		.backend = run->backend,
 		.relay_fd = run->relay_fd,
 		.timeout_ns = o->timeout_s * NS_PER_S,
@@ -372,6 +453,7 @@ static int finish(struct run *run, struct error *err)
 	struct report report = {
 		.options = &run->options,
 		.result = res,
+		.disk = run->options.has_disk ? &run->disk : NULL,
 		.kernel = run->entry.image,
 		.release = run->kernel.release,
 		.start_ns = run->ctx->start_ns,
@@ -399,8 +481,9 @@ static int finish(struct run *run, struct error *err)
 static int run_steps(struct run *run, struct error *err)
 {
 	if (reactor_backend_parse(getenv("KTSTR_REACTOR"), &run->backend, err) < 0 ||
-	    file_cache_dir(&run->cache_dir, err) < 0 || find_kernel(run, err) < 0 ||
-	    check_kvm(run, err) < 0 || open_disk(run, err) < 0 || prepare_initramfs(run, err) < 0 ||
+	    check_memory_asked_for(run, err) < 0 || file_cache_dir(&run->cache_dir, err) < 0 ||
+	    find_kernel(run, err) < 0 || check_kvm(run, err) < 0 || open_disk(run, err) < 0 ||
+	    prepare_initramfs(run, err) < 0 || choose_memory(run, err) < 0 ||
 	    open_sinks(run, err) < 0 || open_relay(run, err) < 0)
 		return err->code;
 	make_cmdline(run);
@@ -418,7 +501,7 @@ static void run_fini(struct run *run)
 		(void)unlink(run->relay_path); /* ours: bind made it */
 	freep(&run->relay_path);
 	fd_closep(&run->relay_fd);
-	fd_closep(&run->disk.fd);
+	disk_fini(&run->disk);
 	freep(&run->keep_dir);
 	buf_fini(&run->cmdline);
 	initramfs_fini(&run->initramfs);
@@ -434,7 +517,7 @@ static int run_or_shell(const struct command_context *ctx, int argc, char **argv
 			   .kernel = KERNEL_IMAGE_INIT,
 			   .initramfs = INITRAMFS_INIT,
 			   .relay_fd = -1,
-			   .disk.fd = -1 };
+			   .disk = DISK_INIT };
 	struct error err;
 	int status;
 

@@ -1,4 +1,4 @@
-/* `ktstr topo`: what a guest of a topology sees, and the topologies that have names. */
+/* `ktstr topo`: what a host has, what a guest of a topology sees, and the topologies that have names. */
 #include <errno.h>
 #include <getopt.h>
 #include <inttypes.h>
@@ -9,20 +9,24 @@
 #include "base/topology_text.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "cli/memory_size.h"
+#include "cli/plan_json.h"
 #include "cli/topology_json.h"
 #include "cli/topology_option.h"
-
-enum { MAX_MEMORY_MIB = 1024 * 1024 };
+#include "plan/host_discover.h"
+#include "plan/plan_text.h"
 
 struct options {
 	bool json, presets, help;
 	const char *topology;
+	const char *host;    /* NULL: this one */
 	uint64_t memory_mib; /* 0: not given */
 };
 
 static int usage(FILE *to, int status)
 {
-	fputs("usage: ktstr topo --topology TOPOLOGY [--memory MIB] [--json]\n"
+	fputs("usage: ktstr topo [--host FILE.xml | --host 'numa:2 l3:2 core:4 pu:2'] [--json]\n"
+	      "       ktstr topo --topology TOPOLOGY [--memory MIB] [--json]\n"
 	      "       ktstr topo --presets [--json]\n"
 	      "TOPOLOGY: nodes,llcs,cores,threads, a preset, @FILE or\n"
 	      "  'cores=2;threads=2;node=llcs:2,memory:1G;node=memory:1G,latency_ns:300'\n"
@@ -33,11 +37,13 @@ static int usage(FILE *to, int status)
 
 static int parse(int argc, char **argv, struct options *o, struct error *err)
 {
-	static const struct option options[] = {
-		{ "help", no_argument, NULL, 'h' },           { "json", no_argument, NULL, 'j' },
-		{ "memory", required_argument, NULL, 'm' },   { "presets", no_argument, NULL, 'p' },
-		{ "topology", required_argument, NULL, 't' }, { 0 }
-	};
+	static const struct option options[] = { { "help", no_argument, NULL, 'h' },
+						 { "json", no_argument, NULL, 'j' },
+						 { "host", required_argument, NULL, 'H' },
+						 { "memory", required_argument, NULL, 'm' },
+						 { "presets", no_argument, NULL, 'p' },
+						 { "topology", required_argument, NULL, 't' },
+						 { 0 } };
 	int id;
 
 	opterr = 0;
@@ -49,6 +55,8 @@ static int parse(int argc, char **argv, struct options *o, struct error *err)
 			o->json = true;
 		else if (id == 'p')
 			o->presets = true;
+		else if (id == 'H')
+			o->host = optarg;
 		else if (id == 't')
 			o->topology = optarg;
 		else if (id != 'm')
@@ -56,17 +64,19 @@ static int parse(int argc, char **argv, struct options *o, struct error *err)
 					       "ktstr topo: wrong option '%s'; see `ktstr topo "
 					       "--help`",
 					       argv[optind - 1]);
-		else if (num_parse_u64("--memory", optarg, 2, MAX_MEMORY_MIB, &o->memory_mib, err) <
-			 0)
+		else if (num_parse_u64("--memory", optarg, 2, MEMORY_SIZE_MAX_MIB, &o->memory_mib,
+				       err) < 0)
 			return err->code;
 	}
 	if (o->help)
 		return 0;
 	if (optind != argc)
 		return error_set_usage(err, -EINVAL, "ktstr topo: unexpected '%s'", argv[optind]);
-	if (o->presets == (o->topology != NULL) || (o->presets && o->memory_mib))
+	if ((o->presets && (o->topology || o->memory_mib)) ||
+	    (o->host && (o->presets || o->topology)) || (o->memory_mib && !o->topology))
 		return error_set_usage(err, -EINVAL,
-				       "ktstr topo: give --topology, or --presets without it");
+				       "ktstr topo: give --topology, --presets or --host, one of "
+				       "them; --memory goes with --topology");
 	return 0;
 }
 
@@ -158,6 +168,25 @@ static int print_topology(const struct options *o, struct error *err)
 	return 0;
 }
 
+/* --- a host --- */
+
+static int print_host(const struct options *o, struct error *err)
+{
+	CLEANUP(host_source_fini) struct host_source source = { .spec = o->host };
+	CLEANUP(buf_fini) struct buf text = { 0 };
+	const struct host *host;
+
+	if (host_source_get(&source, &host, err) < 0)
+		return err->code;
+	if (o->json)
+		return print_json(
+		    json_pack("{s:i, s:o}", "version", 1, "host", plan_json_host(host)), err);
+	printf("%u CPUs: %u LLCs; NUMA nodes: %u\n", host->n_cpus, host->n_llcs, host->n_nodes);
+	plan_draw(host, NULL, NULL, &host->allowed, &text);
+	(void)fwrite(text.data, 1, text.len, stdout); /* errors show at the flush */
+	return 0;
+}
+
 int cmd_topo(const struct command_context *ctx UNUSED, int argc, char **argv)
 {
 	struct options o = { 0 };
@@ -170,6 +199,8 @@ int cmd_topo(const struct command_context *ctx UNUSED, int argc, char **argv)
 		return usage(stdout, EXIT_CODE_OK);
 	if (o.topology)
 		res = print_topology(&o, &err);
+	else if (!o.presets)
+		res = print_host(&o, &err);
 	else
 		res = o.json ? print_presets_json(&err) : print_presets(&err);
 	if (res == 0 && fflush(stdout))

@@ -6,10 +6,14 @@
  *	cmd_run.c	run, shell: kernel -> initramfs -> VM process -> verdict (runner.c,
  *			report.c)
  *	cmd_kernel.c	the kernel cache
+ *	cmd_plan.c	where a VM would run
+ *	cmd_locks.c	locks, cleanup: who holds what of this host
  *	cmd_doctor.c	what this host can do
  *	cmd_topo.c	topologies
+ *	cmd_bench.c	measurements, beside QEMU and the bare host
  */
 #include <fcntl.h>
+#include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <unistd.h>
@@ -27,8 +31,12 @@ static const struct {
 	{ "run", cmd_run, "run a command in a VM and exit with its status" },
 	{ "shell", cmd_shell, "an interactive shell in a VM" },
 	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
-	{ "topo", cmd_topo, "show what a guest of a topology sees; list presets" },
+	{ "topo", cmd_topo, "show what a host has or a guest sees; list presets" },
+	{ "plan", cmd_plan, "tell where a VM would run on this host or another" },
+	{ "locks", cmd_locks, "tell who holds which CPUs and caches of this host" },
+	{ "cleanup", cmd_cleanup, "remove lock files that nobody holds" },
 	{ "doctor", cmd_doctor, "tell what this host can do, and what it lacks" },
+	{ "bench", cmd_bench, "measure the devices, beside QEMU and the bare host" },
 };
 
 static int usage(FILE *to, int status)
@@ -85,6 +93,8 @@ int main(int argc, char **argv)
 	const struct command_context ctx = { .start_ns = process_start_ns() };
 
 	hold_standard_streams();
+	/* Past the limit on file sizes a write fails, a guest's to its disk, too; it does not end us. */
+	(void)signal(SIGXFSZ, SIG_IGN);
 	log_init();
 	if (argc < 2)
 		return usage(stderr, EXIT_CODE_USAGE);

@@ -1,19 +1,14 @@
 #include "cli/report.h"
 
-#include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fd.h"
-#include "base/file.h"
 #include "base/topology_text.h"
+#include "cli/document.h"
 
 enum { LOG_TAIL_LINES = 60 };
 
@@ -56,6 +51,24 @@ static void note_loss(struct run_result *res, const struct sink *s)
 	run_result_add_note(res, note, strlen(note));
 }
 
+static void note_tests(struct run_result *res)
+{
+	const struct test_results *tests = &res->tests;
+
+	if (tests->n_ignored) {
+		CLEANUP(freep)
+		char *note = xasprintf("%" PRIu64 " records of tests ignored, the first: %s",
+				       tests->n_ignored, tests->why_ignored);
+		run_result_add_note(res, note, strlen(note));
+	}
+	for (struct test_result *t = NULL; (t = test_results_next(tests, t));) {
+		if (t->parent || t->has_outcome)
+			continue;
+		CLEANUP(freep) char *note = xasprintf("test '%s' came to no result", t->name);
+		run_result_add_note(res, note, strlen(note));
+	}
+}
+
 void report_note_losses(struct run_result *res)
 {
 	const struct sink *const sinks[] = { &res->console, &res->com2, &res->tty, &res->dmesg,
@@ -63,6 +76,7 @@ void report_note_losses(struct run_result *res)
 
 	for (size_t i = 0; i < ARRAY_SIZE(sinks); i++)
 		note_loss(res, sinks[i]);
+	note_tests(res);
 }
 
 void report_outcome(const struct report *r)
@@ -129,6 +143,10 @@ void report_timeline(const struct report *r)
 	}
 	double end = ms_since(r->start_ns, r->end_ns);
 	fprintf(stderr, "  %10.2f  %+10.2f  exit, status %d\n", end, end - last, r->exit_code);
+	if (!r->disk)
+		return;
+	CLEANUP(freep) char *disk = disk_describe(r->disk);
+	fprintf(stderr, "ktstr: disk: %s\n", disk);
 }
 
 /* JSON strings must be UTF-8; what a guest prints need not be. */
@@ -192,6 +210,18 @@ static json_t *json_notes(const struct run_result *res)
 	return list;
 }
 
+static json_t *json_disk(const struct report *r)
+{
+	const struct disk_options *o = &r->options->disk;
+	const struct blk_file *f = &r->disk->config.file;
+
+	return json_pack("{s:o*, s:s*, s:s, s:I, s:I, s:s, s:s*}", "file",
+			 o->path ? json_text(o->path, strlen(o->path)) : NULL, "fs",
+			 disk_fs_name(o->fs), "source", disk_source_name(r->disk), "copied_bytes",
+			 (json_int_t)r->disk->copied_bytes, "bytes", (json_int_t)f->capacity, "io",
+			 f->is_direct ? "direct" : "buffered", "why_buffered", f->why_buffered);
+}
+
 static json_t *json_document(const struct report *r)
 {
 	const struct run_result *res = r->result;
@@ -213,89 +243,15 @@ static json_t *json_document(const struct report *r)
 	json_object_set_new(doc, "notes", json_notes(res));
 	json_object_set_new(doc, "timeline", json_timeline(r));
 	json_object_set_new(doc, "total_ms", json_real(ms_since(r->start_ns, r->end_ns)));
+	if (r->disk)
+		json_object_set_new(doc, "disk", json_disk(r));
 	json_object_set_new(doc, "result_bytes", json_integer((json_int_t)res->result_bytes));
+	json_object_set_new(doc, "tests", test_results_json(&res->tests));
 	json_object_set_new(doc, "stats", json_stats(res));
 	return doc;
 }
 
-static bool is_stdout(const char *path)
-{
-	return strcmp(path, "-") == 0;
-}
-
-/* A pipe or a device: written in place, where a file is replaced as a whole. */
-static bool is_special(const char *path)
-{
-	struct stat st;
-
-	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
-}
-
-static int replace_file(const char *path, const char *text, struct error *err)
-{
-	struct file_new file = FILE_NEW_INIT;
-	int res = file_new_open(&file, path, err);
-
-	if (res == 0) {
-		res = fd_write_all(file.fd, text, strlen(text));
-		res = res < 0 ? error_set(err, res, "cannot write '%s'", path)
-			      : file_new_commit(&file, 0644, err);
-	}
-	file_new_fini(&file);
-	return res;
-}
-
-static int write_special(const char *path, const char *text, struct error *err)
-{
-	CLEANUP(fd_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
-
-	if (fd < 0)
-		return error_set(err, errno, "cannot open '%s'", path);
-	int res = fd_write_all(fd, text, strlen(text));
-	return res < 0 ? error_set(err, res, "cannot write '%s'", path) : 0;
-}
-
-static int write_document(const char *path, const char *text, struct error *err)
-{
-	int res;
-
-	if (is_stdout(path)) {
-		res = fd_write_all(STDOUT_FILENO, text, strlen(text));
-		return res < 0 ? error_set(err, res, "cannot write the JSON document") : 0;
-	}
-	res = is_special(path) ? write_special(path, text, err) : replace_file(path, text, err);
-	return res < 0 ? error_classify(err, ERROR_USAGE) : 0;
-}
-
-int report_check_path(const char *path, struct error *err)
-{
-	struct file_new probe = FILE_NEW_INIT;
-	struct stat st;
-	int res = 0;
-
-	if (is_stdout(path))
-		return 0;
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
-		res = error_set(err, -EISDIR, "cannot write '%s'", path);
-	} else if (is_special(path)) {
-		if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)
-			res = error_set(err, errno, "cannot write '%s'", path);
-	} else {
-		res = file_new_open(&probe, path, err); /* what replace_file will do */
-	}
-	file_new_fini(&probe);
-	return res < 0 ? error_classify(err, ERROR_USAGE) : 0;
-}
-
 int report_json(const struct report *r, const char *path, struct error *err)
 {
-	json_t *doc = json_document(r);
-	char *dump = doc ? json_dumps(doc, JSON_INDENT(2)) : NULL;
-
-	json_decref(doc);
-	if (!dump)
-		return error_set_text(err, -ENOMEM, "cannot make the JSON document");
-	CLEANUP(freep) char *text = xasprintf("%s\n", dump);
-	free(dump);
-	return write_document(path, text, err);
+	return document_write(json_document(r), path, err);
 }

@@ -4,15 +4,17 @@
  */
 #pragma once
 
+#include "cli/disk.h"
 #include "cli/run_options.h"
 #include "cli/runner.h"
 
 struct report {
 	const struct run_options *options;
 	const struct run_result *result;
-	const char *kernel;  /* path */
-	const char *release; /* "" if not known */
-	uint64_t start_ns;   /* of the process */
+	const struct disk *disk; /* NULL: none */
+	const char *kernel;      /* path */
+	const char *release;     /* "" if not known */
+	uint64_t start_ns;       /* of the process */
 	uint64_t end_ns;
 	int exit_code;
 };
@@ -24,11 +26,9 @@ struct report {
 void report_outcome(const struct report *r);
 void report_timeline(const struct report *r);
 /*
- * Before the run: whether report_json could write to @path, so that a wrong one is told at once and
- * not after an hour. Class usage.
+ * Notes for @result's user about streams that could not be kept whole (disk full, file limit), and
+ * about tests whose results are missing.
  */
-MUST_CHECK int report_check_path(const char *path, struct error *err);
-/* Notes about streams that could not be kept whole (disk full, file limit) for @result's user. */
 void report_note_losses(struct run_result *result);
 /*
  * Writes the document (docs/run-json.md) to @path, "-" for stdout. Class usage: the path is the

@@ -2,23 +2,28 @@
 
 #include <errno.h>
 #include <getopt.h>
+#include <inttypes.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/guest_config.h"
 #include "base/buf.h"
 #include "base/num.h"
+#include "cli/memory_size.h"
 #include "cli/topology_option.h"
 
-enum { MAX_MEMORY_MIB = 1024 * 1024, DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
+enum { DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
 
 enum option_id {
 	OPT_APPEND = 256,
+	OPT_CONSOLE,
 	OPT_CPU,
 	OPT_DISK,
 	OPT_DMESG,
 	OPT_FORCE,
 	OPT_HELP,
+	OPT_HUGEPAGES,
 	OPT_INCLUDE,
 	OPT_INITRD,
 	OPT_JSON,
@@ -27,6 +32,7 @@ enum option_id {
 	OPT_KERNEL,
 	OPT_MEMORY,
 	OPT_MODULES,
+	OPT_NET,
 	OPT_PIT,
 	OPT_RELAY,
 	OPT_STDIN,
@@ -37,11 +43,13 @@ enum option_id {
 
 static const struct option long_options[] = {
 	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "disk", required_argument, NULL, OPT_DISK },
 	{ "dmesg", required_argument, NULL, OPT_DMESG },
 	{ "force", no_argument, NULL, OPT_FORCE },
 	{ "help", no_argument, NULL, OPT_HELP },
+	{ "hugepages", required_argument, NULL, OPT_HUGEPAGES },
 	{ "include", required_argument, NULL, OPT_INCLUDE },
 	{ "initrd", required_argument, NULL, OPT_INITRD },
 	{ "json", required_argument, NULL, OPT_JSON },
@@ -50,6 +58,7 @@ static const struct option long_options[] = {
 	{ "kernel", required_argument, NULL, OPT_KERNEL },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "modules", required_argument, NULL, OPT_MODULES },
+	{ "net", required_argument, NULL, OPT_NET },
 	{ "pit", no_argument, NULL, OPT_PIT },
 	{ "relay", required_argument, NULL, OPT_RELAY },
 	{ "stdin", no_argument, NULL, OPT_STDIN },
@@ -70,12 +79,18 @@ void run_options_usage(bool interactive)
 	    "  --topology n,l,c,t    NUMA nodes, LLCs in all, cores per LLC, threads per core "
 	    "(1,1,1,1);\n"
 	    "                        a preset, node by node or @FILE: see `ktstr topo --help`\n"
-	    "  --memory MIB          guest memory (512, or what the topology's nodes have)\n"
+	    "  --memory MIB          guest memory (what the topology's nodes have; 512, or what is "
+	    "needed)\n"
+	    "  --hugepages off|try|require  take it from the host's pages of 2 MiB (off)\n"
 	    "  --timeout S           end the run after S seconds (600; 0: never)\n"
 	    "  --append ARGS         more kernel arguments; repeatable\n"
 	    "  --cpu -FEATURE,...    hide CPU features (names as in /proc/cpuinfo)\n"
-	    "  --disk FILE[,ro]      raw image or block device as the guest's /dev/vda; ro: "
-	    "read-only\n"
+	    "  --disk FILE[,OPT]...  raw image or block device as the guest's /dev/vda; ro, "
+	    "snapshot, buffered,\n"
+	    "                        iops=N, bps=N[K|M|G], burst=MS, depth=N\n"
+	    "  --disk new=SIZE[,fs=ext4|btrfs][,OPT]...  an empty disk of this VM only\n"
+	    "  --net plain|pair      a network card whose frames come back; pair: and two network\n"
+	    "                        namespaces joined by it, /run/netns/a and /run/netns/b\n"
 	    "  --include HOST[:GUEST]  take a file or folder along; repeatable\n"
 	    "  --modules DIR         module tree (lib/modules/RELEASE) instead of the one beside "
 	    "the kernel\n"
@@ -83,6 +98,7 @@ void run_options_usage(bool interactive)
 	    "COMMAND\n"
 	    "  --relay GUEST[:HOST]  join unix socket GUEST in the guest to unix socket HOST here\n"
 	    "  --stdin               feed standard input to the command\n"
+	    "  --console FILE        write there what the guest prints on its first serial port\n"
 	    "  --dmesg FILE          write the kernel log there\n"
 	    "  --json FILE           write the result there as one JSON document (-: stdout)\n"
 	    "  --timeline            print when each phase was reached\n"
@@ -116,23 +132,37 @@ static int parse_relay(struct run_options *o, const char *arg, struct error *err
 	return 0;
 }
 
-/* What follows the first comma are options: a file's name with a comma in it cannot be given. */
 static int parse_disk(struct run_options *o, const char *arg, struct error *err)
 {
-	const char *comma = strchrnul(arg, ',');
-
-	if (o->disk)
+	if (o->has_disk)
 		return error_set_usage(err, -EINVAL, "--disk: '%s': a VM has one disk at most",
 				       arg);
-	if (comma == arg)
-		return error_set_usage(err, -EINVAL, "--disk: '%s' is not FILE[,ro]", arg);
-	if (*comma && strcmp(comma, ",ro") != 0)
-		return error_set_usage(err, -EINVAL,
-				       "--disk: '%s': unknown option '%s'; it is FILE[,ro]", arg,
-				       comma + 1);
-	o->disk = xasprintf("%.*s", (int)(comma - arg), arg);
-	o->disk_read_only = *comma;
+	o->has_disk = disk_options_parse(arg, &o->disk, err) == 0;
+	return o->has_disk ? 0 : err->code;
+}
+
+static int parse_net(struct run_options *o, const char *arg, struct error *err)
+{
+	if (strcmp(arg, GUEST_NET_PLAIN) != 0 && strcmp(arg, GUEST_NET_PAIR) != 0)
+		return error_set_usage(err, -EINVAL, "--net: '%s' is neither %s nor %s", arg,
+				       GUEST_NET_PLAIN, GUEST_NET_PAIR);
+	o->net = arg;
 	return 0;
+}
+
+static int parse_hugepages(const char *arg, enum vm_hugepages *ret, struct error *err)
+{
+	static const char *const names[] = { [VM_HUGEPAGES_OFF] = "off",
+					     [VM_HUGEPAGES_TRY] = "try",
+					     [VM_HUGEPAGES_REQUIRE] = "require" };
+
+	for (size_t i = 0; i < ARRAY_SIZE(names); i++) {
+		if (strcmp(arg, names[i]) != 0)
+			continue;
+		*ret = (enum vm_hugepages)i;
+		return 0;
+	}
+	return error_set_usage(err, -EINVAL, "--hugepages: '%s' is not off, try or require", arg);
 }
 
 static int parse_one(struct run_options *o, int id, char *arg, struct error *err)
@@ -140,6 +170,9 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	switch ((enum option_id)id) {
 	case OPT_APPEND:
 		add(&o->append, &o->n_append, arg);
+		return 0;
+	case OPT_CONSOLE:
+		o->console = arg;
 		return 0;
 	case OPT_CPU:
 		return arch_cpu_mask_parse(arg, &o->cpu_mask, err);
@@ -154,6 +187,8 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_HELP:
 		o->help = true;
 		return 0;
+	case OPT_HUGEPAGES:
+		return parse_hugepages(arg, &o->hugepages, err);
 	case OPT_INCLUDE:
 		add(&o->includes, &o->n_includes, arg);
 		return 0;
@@ -173,10 +208,12 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 		o->kernel = arg;
 		return 0;
 	case OPT_MEMORY:
-		return num_parse_u64("--memory", arg, 2, MAX_MEMORY_MIB, &o->memory_mib, err);
+		return num_parse_u64("--memory", arg, 2, MEMORY_SIZE_MAX_MIB, &o->memory_mib, err);
 	case OPT_MODULES:
 		o->modules_dir = arg;
 		return 0;
+	case OPT_NET:
+		return parse_net(o, arg, err);
 	case OPT_PIT:
 		o->pit = true;
 		return 0;
@@ -206,17 +243,28 @@ static int unknown_option(char **argv, struct error *err)
 			       is_short ? letter : argv[optind - 1], argv[0]);
 }
 
+bool run_options_has_net_pair(const struct run_options *o)
+{
+	return o->net && strcmp(o->net, GUEST_NET_PAIR) == 0;
+}
+
 static int check(struct run_options *o, struct error *err)
 {
 	struct memory_layout memory;
 
-	if (topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib, &memory, err) < 0)
+	/* Without --memory the size waits for the initramfs. */
+	if (o->memory_mib &&
+	    topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib, &memory, err) < 0)
 		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(
 		    err, -EINVAL,
 		    "--initrd boots an initramfs as it is: it goes with no COMMAND, --include, "
 		    "--relay, and not with `ktstr shell`");
+	if (o->initrd && run_options_has_net_pair(o))
+		return error_set_usage(err, -EINVAL,
+				       "--net pair is made by ktstr's own initramfs, not by that "
+				       "of --initrd: give it --net plain");
 	return 0;
 }
 
@@ -250,5 +298,5 @@ void run_options_fini(struct run_options *o)
 	freep(&o->append);
 	freep(&o->includes);
 	freep(&o->relay_guest);
-	freep(&o->disk);
+	disk_options_fini(&o->disk);
 }

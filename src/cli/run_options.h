@@ -4,11 +4,14 @@
 #include "arch/arch.h"
 #include "base/error.h"
 #include "base/topology.h"
+#include "cli/disk_options.h"
+#include "vmm/vm_memory.h"
 
 struct run_options {
 	const char *kernel; /* NULL: kernel_find's order */
 	struct topology topology;
-	uint64_t memory_mib;
+	uint64_t memory_mib; /* 0: what is needed */
+	enum vm_hugepages hugepages;
 	uint64_t timeout_s;
 	const char **append;
 	size_t n_append;
@@ -17,8 +20,10 @@ struct run_options {
 	size_t n_includes;
 	const char *modules_dir;
 	const char *initrd;
-	char *disk; /* NULL: none; owned */
-	bool disk_read_only;
+	bool has_disk;
+	struct disk_options disk;
+	const char *console;
+	const char *net; /* GUEST_NET_*; NULL: none */
 	const char *dmesg;
 	const char *json;
 	const char *relay_guest; /* unix socket in the guest; owned */
@@ -38,4 +43,5 @@ struct run_options {
 MUST_CHECK int run_options_parse(int argc, char **argv, bool interactive, struct run_options *ret,
 				 struct error *err);
 void run_options_fini(struct run_options *o);
+bool run_options_has_net_pair(const struct run_options *o);
 void run_options_usage(bool interactive);

@@ -46,6 +46,8 @@ struct runner {
 	bool has_guest_frames;
 	struct buf com2_line;
 	bool com2_owes_empty_line;
+	bool com2_in_result; /* between the sentinels of a test's result */
+	struct buf com2_result;
 	uint64_t guest_offset_ns; /* smallest arrival - guest time seen: maps its clock to ours */
 };
 
@@ -58,6 +60,7 @@ void run_result_init(struct run_result *r)
 				  .tty = SINK_INIT,
 				  .dmesg = SINK_INIT,
 				  .frames = SINK_INIT };
+	test_results_init(&r->tests);
 }
 
 void run_result_fini(struct run_result *r)
@@ -72,6 +75,7 @@ void run_result_fini(struct run_result *r)
 	sink_fini(&r->tty);
 	sink_fini(&r->dmesg);
 	sink_fini(&r->frames);
+	test_results_fini(&r->tests);
 }
 
 void run_result_add_phase(struct run_result *r, uint32_t phase, uint64_t time_ns, bool is_guest)
@@ -166,6 +170,26 @@ static bool starts_with(const struct buf *line, const char *prefix)
 	return line->len >= n && memcmp(line->data, prefix, n) == 0;
 }
 
+/* The lines of a test's result, sentinels included, are for nobody to read. True: this was one. */
+static bool take_com2_result(struct runner *r)
+{
+	if (starts_with(&r->com2_line, GUEST_SENTINEL_START)) {
+		r->com2_in_result = true;
+		r->com2_result.len = 0;
+		return true;
+	}
+	if (!r->com2_in_result)
+		return false;
+	if (starts_with(&r->com2_line, GUEST_SENTINEL_END)) {
+		r->com2_in_result = false;
+		test_results_add(&r->result->tests, FRAME_TEST_RESULT, r->com2_result.data,
+				 r->com2_result.len);
+	} else if (r->com2_result.len <= TEST_RECORD_MAX) { /* one that is longer is refused */
+		buf_append(&r->com2_result, r->com2_line.data, r->com2_line.len);
+	}
+	return true;
+}
+
 /*
  * The fallback of a guest without port 1: its output comes as it is over COM2, what PID 1 says
  * there is marked, and its sentinels, each with an empty line before it, are not for the user. Once
@@ -173,10 +197,9 @@ static bool starts_with(const struct buf *line, const char *prefix)
  */
 static void end_com2_line(struct runner *r)
 {
-	static const char *const sentinels[] = { GUEST_SENTINEL_START, GUEST_SENTINEL_END,
-						 GUEST_SENTINEL_EXIT, GUEST_SENTINEL_INIT };
+	static const char *const sentinels[] = { GUEST_SENTINEL_EXIT, GUEST_SENTINEL_INIT };
 	const struct buf *line = &r->com2_line;
-	bool is_sentinel = false;
+	bool is_sentinel = take_com2_result(r);
 	bool is_empty = line->len == strspn(buf_str(&r->com2_line), "\r\n");
 
 	for (size_t i = 0; i < ARRAY_SIZE(sentinels); i++)
@@ -229,6 +252,7 @@ static void on_test_frame(struct runner *r, const struct frame *f)
 	uint8_t header[FRAME_HEADER_SIZE];
 
 	r->result->result_bytes += f->header.length;
+	test_results_add(&r->result->tests, f->header.type, f->payload, f->header.length);
 	if (r->result->frames.fd < 0)
 		return;
 	frame_header_encode(&f->header, header);
@@ -480,6 +504,7 @@ static void take_down(struct runner *r)
 	reactor_turn(r->reactor, 0); /* the link's memory */
 	r->reactor = reactor_free(r->reactor);
 	buf_fini(&r->com2_line);
+	buf_fini(&r->com2_result);
 }
 
 static int set_up(struct runner *r, sigset_t *old, struct error *err)

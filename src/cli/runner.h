@@ -10,6 +10,7 @@
 #include "abi/frame.h"
 #include "base/buf.h"
 #include "cli/sink.h"
+#include "harness/test_results.h"
 #include "reactor/reactor.h"
 #include "vmm/vm_process.h"
 
@@ -42,10 +43,11 @@ struct run_result {
 	struct buf crash; /* FRAME_CRASH texts */
 	struct sink console, com2, tty, dmesg, frames;
 	uint64_t n_frames[256]; /* by type */
-	uint64_t result_bytes;  /* payload of the test's own frames: below FRAME_STDOUT, not EXIT */
+	struct test_results tests;
+	uint64_t result_bytes; /* payload of the test's own frames: below FRAME_STDOUT, not EXIT */
 };
 
-void run_result_init(struct run_result *r);
+void run_result_init(struct run_result *r); /* not to be moved from then on */
 void run_result_fini(struct run_result *r);
 void run_result_add_phase(struct run_result *r, uint32_t phase, uint64_t time_ns, bool is_guest);
 void run_result_add_note(struct run_result *r, const char *text, size_t n);

@@ -8,9 +8,10 @@
 #include "base/file.h"
 #include "base/num.h"
 #include "base/topology_text.h"
+#include "cli/memory_size.h"
 #include "cli/topology_json.h"
 
-enum { DEFAULT_MEMORY_MIB = 512, MAX_FILE = 1 << 20 };
+enum { MAX_FILE = 1 << 20 };
 
 static int parse_file(const char *path, struct topology *ret, struct error *err)
 {
@@ -41,13 +42,10 @@ int topology_option_parse(const char *arg, struct topology *ret, struct error *e
 int topology_option_memory(const struct topology *t, uint64_t mib, uint64_t *ret_mib,
 			   struct memory_layout *ret, struct error *err)
 {
-	bool all;
-	uint64_t declared = memory_layout_declared(t, &all);
-	uint64_t rest = all ? 0 : DEFAULT_MEMORY_MIB;
-
 	if (!mib)
-		mib = declared / MIB + rest;
-	mib += mib % 2; /* RAM comes in 2 MiB units */
+		mib = memory_size_default_mib(t, 0);
+	if (memory_size_check_unit(mib, err) < 0)
+		return err->code;
 	if (memory_layout_make(t, mib * MIB, &arch_memory_space, ret, err) < 0)
 		return error_prefix(err, "--memory %" PRIu64, mib);
 	*ret_mib = mib;

@@ -8,8 +8,8 @@
 MUST_CHECK int topology_option_parse(const char *arg, struct topology *ret, struct error *err);
 
 /*
- * The machine's memory: @mib of --memory (0: not given, so the sum of the nodes' own or a default),
- * rounded up to 2 MiB, and where each node's part lies. Errors are class usage.
+ * The machine's memory: @mib of --memory (0: not given, so memory_size_default_mib of a guest whose
+ * need is not known), and where each node's part lies. Errors are class usage.
  */
 MUST_CHECK int topology_option_memory(const struct topology *t, uint64_t mib, uint64_t *ret_mib,
 				      struct memory_layout *ret, struct error *err);

@@ -21,10 +21,8 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
-#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/file.h>
 #include <sys/stat.h>
 #include <time.h>
 #include <unistd.h>
@@ -37,6 +35,7 @@
 #include "base/hash.h"
 #include "base/log.h"
 #include "base/num.h"
+#include "image/cache_folder.h"
 
 enum {
 	COMPRESSED_MAX = 512 << 20,
@@ -209,52 +208,6 @@ static int unpack(const struct entry *e, const struct payload *p, const uint8_t 
 	return r < 0 ? r : PAYLOAD_ELF;
 }
 
-static bool is_entry_name(const char *name)
-{
-	size_t n = strlen(name);
-
-	return n == HASH_TEXT_MAX - 1 + 4 && strcmp(name + n - 4, ".elf") == 0;
-}
-
-static bool is_before(const struct timespec *a, const struct timespec *b)
-{
-	return a->tv_sec != b->tv_sec ? a->tv_sec < b->tv_sec : a->tv_nsec < b->tv_nsec;
-}
-
-/* Removes what dead processes left, and the oldest entry if there are too many; called under the
- * lock. */
-static void prune(const char *dir)
-{
-	DIR *d = opendir(dir);
-	struct timespec oldest = { .tv_sec = INT64_MAX };
-	char oldest_name[64] = "";
-	size_t n_entries = 0;
-
-	if (!d)
-		return;
-	for (struct dirent *de;
-	     (de = readdir(d));) { /* NOLINT(concurrency-mt-unsafe): a stream of our own */
-		struct stat st;
-		if (fstatat(dirfd(d), de->d_name, &st, AT_SYMLINK_NOFOLLOW) < 0 ||
-		    !S_ISREG(st.st_mode))
-			continue;
-		if (!is_entry_name(de->d_name)) {
-			if (strstr(de->d_name, ".elf."))
-				(void)unlinkat(dirfd(d), de->d_name, 0); /* tried again next time */
-			continue;
-		}
-		n_entries++;
-		if (!is_before(&st.st_mtim, &oldest))
-			continue;
-		oldest = st.st_mtim;
-		(void)snprintf(oldest_name, sizeof(oldest_name), "%s", de->d_name);
-	}
-	if (n_entries >= ENTRIES_MAX)
-		(void)unlinkat(dirfd(d), oldest_name,
-			       0); /* VMs that use it keep their descriptor */
-	(void)closedir(d);
-}
-
 /* Links of files that changed or went away; they are small, so they go only when there are many. */
 static void prune_links(const char *dir)
 {
@@ -275,14 +228,6 @@ static void prune_links(const char *dir)
 	(void)closedir(d);
 }
 
-static int lock_open(const char *dir)
-{
-	CLEANUP(freep) char *path = xasprintf("%s/lock", dir);
-	CLEANUP(fd_closep) int fd = open(path, O_RDWR | O_CREAT | O_CLOEXEC, 0644);
-
-	return fd < 0 || fd_lock(fd, LOCK_EX) < 0 ? -1 : TAKE_FD(fd);
-}
-
 static int make_dirs(const struct entry *e, struct error *err)
 {
 	CLEANUP(freep) char *links = xasprintf("%s/by-file", e->dir);
@@ -296,12 +241,12 @@ static int make_entry(const struct entry *e, const struct payload *p, const uint
 	int r = make_dirs(e, err);
 	if (r < 0)
 		return r;
-	CLEANUP(fd_closep) int lock = lock_open(e->dir);
+	CLEANUP(fd_closep) int lock = cache_folder_lock(e->dir);
 	*ret_fd = open_entry(e->path, p); /* made by another process meanwhile? */
 	if (*ret_fd >= 0)
 		return PAYLOAD_ELF;
 	if (lock >= 0) {
-		prune(e->dir);
+		cache_folder_sweep(e->dir, ".elf", ENTRIES_MAX);
 		prune_links(e->dir);
 	}
 	r = unpack(e, p, data, head, err);

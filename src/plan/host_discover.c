@@ -166,17 +166,17 @@ static int convert(hwloc_topology_t t, const struct id_set *allowed, struct host
 {
 	CLEANUP(freep) uint32_t *node_ids = NULL;
 	CLEANUP(freep) uint8_t *distances = NULL;
-	CLEANUP(freep) struct host_cpu_desc *cpus = NULL;
 	struct host_desc desc = { .allowed = allowed };
 
 	int res = add_cpus(t, &desc, err);
-	cpus = desc.cpus;
-	if (res < 0)
-		return res;
-	read_distances(t, &node_ids, &distances, &desc.n_nodes);
-	desc.node_os_ids = node_ids;
-	desc.distances = distances;
-	return host_new(&desc, ret, err);
+	if (res == 0) {
+		read_distances(t, &node_ids, &distances, &desc.n_nodes);
+		desc.node_os_ids = node_ids;
+		desc.distances = distances;
+		res = host_new(&desc, ret, err);
+	}
+	free(desc.cpus);
+	return res;
 }
 
 static bool is_file(const char *spec)

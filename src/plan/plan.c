@@ -10,6 +10,18 @@
 
 enum { DEFAULT_PERCENT = 30 };
 
+struct plan_guest plan_guest_of(const struct topology *t)
+{
+	struct plan_guest g = { .n_nodes = t->n_nodes,
+				.n_llcs = t->n_llcs,
+				.cores_per_llc = t->cores_per_llc,
+				.threads_per_core = t->threads_per_core };
+
+	for (uint32_t i = 0; i < t->n_nodes; i++)
+		g.node_llcs[i] = t->nodes[i].n_llcs;
+	return g;
+}
+
 /* Holders */
 
 void plan_holders_init(struct plan_holders *h, const struct host *host)
@@ -116,6 +128,7 @@ void plan_fini(struct plan *p)
 	freep(&p->locks);
 	freep(&p->vcpu_cpus);
 	freep(&p->vllc_llcs);
+	*p = (struct plan){ .service_cpu = PLAN_NO_CPU };
 }
 
 static enum plan_result make(const struct plan_state *state, struct plan *ret,

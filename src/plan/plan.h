@@ -13,12 +13,13 @@
  */
 #pragma once
 
+#include "base/topology.h"
 #include "plan/host.h"
 
 enum plan_tier { PLAN_DEFAULT, PLAN_BUDGET, PLAN_PERFORMANCE };
 
 /* The guest as far as placement goes. */
-enum { PLAN_MAX_GUEST_NODES = 64 };
+enum { PLAN_MAX_GUEST_NODES = TOPOLOGY_MAX_NODES };
 struct plan_guest {
 	uint32_t n_nodes;
 	uint32_t n_llcs; /* of all nodes; the first node has the first LLCs */
@@ -26,6 +27,9 @@ struct plan_guest {
 	uint32_t threads_per_core;
 	uint32_t node_llcs[PLAN_MAX_GUEST_NODES]; /* 0: memory only */
 };
+
+/* What of @t matters for a place. */
+struct plan_guest plan_guest_of(const struct topology *t);
 
 static inline uint32_t plan_guest_llc_cpus(const struct plan_guest *g)
 {

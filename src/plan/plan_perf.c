@@ -331,7 +331,8 @@ static void place_llc(struct perf *p, uint32_t vllc, uint32_t *vcpu_cpus)
 	const struct host *h = p->s->host;
 
 	for (uint32_t core = 0; core < g->cores_per_llc; core++) {
-		uint32_t *ret = vcpu_cpus + (vllc * g->cores_per_llc + core) * g->threads_per_core;
+		uint32_t first = (vllc * g->cores_per_llc + core) * g->threads_per_core;
+		uint32_t *ret = vcpu_cpus + first;
 		bool fits = most_free_threads(&c) >= g->threads_per_core;
 		if (!fits && c.used == &begun) {
 			c.used = &used;

@@ -99,11 +99,12 @@ static bool parse_field(const char *text, const char *key, uint64_t *ret)
 {
 	const char *p = text;
 
-	for (; p; p = strchr(p, '\n'), p = p ? p + 1 : NULL)
-		if (strncmp(p, key, strlen(key)) == 0)
-			return sscanf(p + strlen(key), "%" SCNu64, ret) ==
-			       1; /* NOLINT(cert-err34-c) */
-	return false;
+	while (p && strncmp(p, key, strlen(key)) != 0) {
+		p = strchr(p, '\n');
+		p = p ? p + 1 : NULL;
+	}
+	/* NOLINTNEXTLINE(cert-err34-c): as above */
+	return p && sscanf(p + strlen(key), "%" SCNu64, ret) == 1;
 }
 
 int fdinfo_parse(const char *fdinfo, struct fd_info *ret)

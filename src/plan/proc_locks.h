@@ -1,8 +1,9 @@
 /*
  * The kernel's text about locks: /proc/locks, mountinfo and fdinfo. Parsers of text, so that other hosts' can be tested.
  *
- * A lock in /proc/locks has the device of its file system's superblock and the kernel's own inode number. stat(2) gives
- * neither on btrfs and overlayfs; mountinfo has that device, and /proc/self/fdinfo has that inode number.
+ * A lock in /proc/locks has the device of its file system's superblock and the kernel's own inode number. stat(2) gives another
+ * device on btrfs and overlayfs, and, for some combinations of layers, another number; mountinfo has that device, and
+ * /proc/self/fdinfo has that number.
  */
 #pragma once
 

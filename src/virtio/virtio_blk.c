@@ -1,26 +1,31 @@
 /*
  * virtio-blk (VIRTIO 1.2, 5.2). Reactor thread, but for config_read (vCPU; constant data).
  *
- *	5.2.6    readable: header (16), data to write    writable: data read, status (last byte)
+ *	blk_command.c   what a request asks for, and whether it may
+ *	blk_gate.c      when it may: throttle and depth
+ *	blk_file.c      what the file can
+ *	here            its way through the reactor
  *
- * How a request goes, each arrow but the first an operation of the reactor that has ended:
+ * How a request goes, each arrow behind the gate an operation of the reactor that has ended:
  *
- *	pop, begin ---> READ ------------------------------> end: status byte, then the used ring
- *	        |  ---> WRITE ---------+---> (SYNC) -------> end
- *	        |  ---> FALLOCATE -----+                      ^
- *	        |  ---> SYNC -------------------------------> end
- *	        +------ refused, GET_ID ----------------------+
+ *	pop, parse ---> gate ---> READ ------------------------------> end: status byte, then the
+ *	    |            |  +---> WRITE ---------+---> (SYNC) -------> end          used ring
+ *	    |            |  +---> ALLOCATE ------+                      ^
+ *	    |            |  +---> SYNC -------------------------------> end
+ *	    |            +------- stop: dropped                         |
+ *	    +-------------------- refused, GET_ID, no bytes ------------+
  *
  * A step repeats itself after a short transfer, EINTR and (by a timer) EAGAIN. SYNC in brackets:
  * without FLUSH in the driver's features a write is stable when it ends (5.2.6.2).
  *
  * A flush covers the writes that had ended when it came (5.2.6.2): one fdatasync, which orders
  * nothing else. Requests have their storage from the start; there are as many as the queue can have
- * in flight. On stop nothing is popped any more, and what is in flight ends by itself.
+ * in flight. On stop nothing is popped any more, what waits at the gate is dropped, and what is in
+ * flight ends by itself. The gate keeps its debts over a reset, or a reset would be a way past it.
  *
- * The limits in the configuration space are advice to the driver. What is enforced: the queue's own
- * bound of pieces, the capacity, one range per DISCARD and WRITE_ZEROES of at most
- * RANGE_SECTORS_MAX.
+ * Direct I/O needs memory and lengths that are aligned, as every Linux driver has them. For a piece
+ * that is not, all that is in flight ends first, then the file is buffered for good: direct and
+ * buffered I/O at the same time could lose a neighbour's bytes in the page cache.
  */
 #include "virtio/virtio_blk.h"
 
@@ -28,56 +33,43 @@
 #include <fcntl.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/stat.h>
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/num.h"
+#include "virtio/blk_wire.h"
 #include "virtio/virtio_wire.h"
-
-/*
- * The kernel's header and ours both have a struct of this name: theirs is the configuration space.
- */
-#define virtio_blk_config virtio_blk_wire_config
-#include <linux/virtio_blk.h>
-#undef virtio_blk_config
-
-static_assert(sizeof(struct virtio_blk_outhdr) == 16, "VIRTIO 1.2, 5.2.6");
-static_assert(sizeof(struct virtio_blk_discard_write_zeroes) == 16, "5.2.6");
-static_assert(offsetof(struct virtio_blk_wire_config, blk_size) == 20, "5.2.4");
-static_assert(offsetof(struct virtio_blk_wire_config, max_discard_sectors) == 36, "5.2.4");
-static_assert(offsetof(struct virtio_blk_wire_config, write_zeroes_may_unmap) == 56, "5.2.4");
-static_assert((int)VIRTIO_BLK_ID_LEN == VIRTIO_BLK_ID_BYTES, "5.2.6");
 
 enum {
 	QUEUE_SIZE = 256,
 	IOV_MAX_PER_REQUEST = QUEUE_SIZE + GUEST_MEM_MAX_RANGES - 1, /* as virtq.c's max_slices */
 	SEGMENT_MAX = 1 << 20,
-	RANGE_SECTORS_MAX = 1 << 21, /* 1 GiB: one call must not hold up a stop for long */
-	GRANULARITY = 4096,          /* holes smaller than that free nothing */
-	TRIES_MAX = 1000,            /* of EAGAIN a second: then it is an error as any other */
+	GRANULARITY = 4096, /* holes smaller than that free nothing */
+	TRIES_MAX = 1000,   /* of EAGAIN a second: then it is an error as any other */
 };
 #define EAGAIN_DELAY_NS NS_PER_MS
 
 #define FEATURES_DISCARD (1u << VIRTIO_BLK_F_DISCARD | 1u << VIRTIO_BLK_F_WRITE_ZEROES)
 #define FEATURES                                                                                   \
 	(1u << VIRTIO_BLK_F_SIZE_MAX | 1u << VIRTIO_BLK_F_SEG_MAX | 1u << VIRTIO_BLK_F_RO |        \
-	 1u << VIRTIO_BLK_F_BLK_SIZE | 1u << VIRTIO_BLK_F_FLUSH | FEATURES_DISCARD)
+	 1u << VIRTIO_BLK_F_BLK_SIZE | 1u << VIRTIO_BLK_F_FLUSH | 1u << VIRTIO_BLK_F_TOPOLOGY |    \
+	 FEATURES_DISCARD)
 
-enum step { STEP_READ, STEP_WRITE, STEP_FALLOCATE, STEP_SYNC };
+static_assert((int)VIRTIO_BLK_DEPTH_MAX == QUEUE_SIZE, "all that the queue can have");
 
 struct request {
 	struct virtio_blk *blk;
 	struct reactor_op op;
+	struct blk_ticket ticket;
 	struct virtq_chain *chain; /* NULL: free */
-	struct iovec *iov;         /* [IOV_MAX_PER_REQUEST] */
-	enum step step;
-	uint32_t type;   /* VIRTIO_BLK_T_* */
-	uint64_t offset; /* in the file */
-	uint64_t len;    /* bytes to move, zero or discard */
-	uint64_t done;   /* bytes moved so far */
-	int mode;        /* fallocate's */
+	struct iovec *iov;         /* [IOV_MAX_PER_REQUEST]: what is left to move */
+	unsigned n_iov;
+	struct blk_command command;
+	enum blk_action step; /* the command's, then perhaps BLK_SYNC */
+	uint64_t done;        /* bytes moved so far */
 	unsigned n_tries;
+	bool is_inside;  /* of the gate */
 	bool is_waiting; /* the op is the timer of an EAGAIN */
 };
 
@@ -85,12 +77,15 @@ struct virtio_blk {
 	struct virtio_dev dev;
 	struct reactor *reactor;
 	int fd;
-	bool read_only;
 	bool is_stopping;
-	uint64_t n_sectors;
+	bool is_direct; /* the descriptor has O_DIRECT */
+	struct blk_file file;
 	char id[VIRTIO_BLK_ID_LEN];
 	struct virtio_blk_wire_config config;
 	struct virtio_blk_stats stats;
+	struct blk_gate gate;
+	struct reactor_op gate_op; /* the timer for what the buckets hold back */
+	uint64_t gate_ns;          /* its deadline; 0: it is being cancelled */
 	unsigned n_free;
 	uint16_t free[QUEUE_SIZE]; /* a stack: few requests touch little memory */
 	struct request requests[QUEUE_SIZE];
@@ -117,22 +112,25 @@ static unsigned n_in_flight(const struct virtio_blk *b)
 static void count_end(struct virtio_blk *b, const struct request *r, uint8_t status)
 {
 	struct virtio_blk_stats *s = &b->stats;
+	uint32_t type = r->command.type;
 
-	if (r->type == VIRTIO_BLK_T_IN)
+	if (type == VIRTIO_BLK_T_IN)
 		s->bytes_read += r->done;
-	if (r->type == VIRTIO_BLK_T_OUT)
+	if (type == VIRTIO_BLK_T_OUT)
 		s->bytes_written += r->done;
-	if (status != VIRTIO_BLK_S_OK)
+	if (status == VIRTIO_BLK_S_UNSUPP)
+		s->n_unsupported++;
+	else if (status != VIRTIO_BLK_S_OK)
 		s->n_errors++;
-	else if (r->type == VIRTIO_BLK_T_IN)
+	else if (type == VIRTIO_BLK_T_IN)
 		s->n_reads++;
-	else if (r->type == VIRTIO_BLK_T_OUT)
+	else if (type == VIRTIO_BLK_T_OUT)
 		s->n_writes++;
-	else if (r->type == VIRTIO_BLK_T_FLUSH)
+	else if (type == VIRTIO_BLK_T_FLUSH)
 		s->n_flushes++;
-	else if (r->type == VIRTIO_BLK_T_DISCARD)
+	else if (type == VIRTIO_BLK_T_DISCARD)
 		s->n_discards++;
-	else if (r->type == VIRTIO_BLK_T_WRITE_ZEROES)
+	else if (type == VIRTIO_BLK_T_WRITE_ZEROES)
 		s->n_write_zeroes++;
 }
 
@@ -142,20 +140,30 @@ static void count_end(struct virtio_blk *b, const struct request *r, uint8_t sta
  */
 static uint32_t written_len(const struct request *r)
 {
+	uint32_t type = r->command.type;
 	uint32_t data_len = r->chain->writable_len - 1;
-	uint64_t filled =
-	    r->type == VIRTIO_BLK_T_IN || r->type == VIRTIO_BLK_T_GET_ID ? r->done : 0;
+	uint64_t filled = type == VIRTIO_BLK_T_IN || type == VIRTIO_BLK_T_GET_ID ? r->done : 0;
 
 	return filled == data_len ? data_len + 1 : (uint32_t)filled;
 }
 
 static void stop_if_drained(struct virtio_blk *b)
 {
-	if (!b->is_stopping || n_in_flight(b) > 0)
+	if (!b->is_stopping || n_in_flight(b) > 0 || !reactor_op_is_idle(&b->gate_op))
 		return;
 	b->is_stopping = false;
 	virtio_dev_stopped(&b->dev);
 }
+
+static void request_free(struct request *r)
+{
+	struct virtio_blk *b = r->blk;
+
+	r->chain = NULL;
+	b->free[b->n_free++] = (uint16_t)(r - b->requests);
+}
+
+static void pump(struct virtio_blk *b);
 
 static void request_end(struct request *r, uint8_t status)
 {
@@ -165,47 +173,54 @@ static void request_end(struct request *r, uint8_t status)
 	ASSERT(res == 0); /* there is a writable byte: request_begin */
 	count_end(b, r, status);
 	virtio_dev_push(&b->dev, 0, r->chain, written_len(r));
-	r->chain = NULL;
-	b->free[b->n_free++] = (uint16_t)(r - b->requests);
-	stop_if_drained(b);
+	if (r->is_inside)
+		blk_gate_leave(&b->gate);
+	request_free(r);
+	if (b->is_stopping)
+		stop_if_drained(b);
+	else
+		pump(b);
 }
 
 /* One step: arm it, look at what came. */
 
 static void request_on_done(struct reactor_op *op, int res, bool more);
 
-static unsigned request_iov(struct request *r, enum chain_dir dir, size_t header_len)
+/* What is left to move, as pieces of the guest's memory. */
+static void request_cut(struct request *r)
 {
-	int n = chain_iov(r->chain, dir, header_len + r->done, r->len - r->done, r->iov,
-			  IOV_MAX_PER_REQUEST);
+	bool is_read = r->command.action == BLK_READ;
+	int n = chain_iov(r->chain, is_read ? CHAIN_WRITABLE : CHAIN_READABLE,
+			  (is_read ? 0 : BLK_HEADER_LEN) + r->done, r->command.len - r->done,
+			  r->iov, IOV_MAX_PER_REQUEST);
 
 	ASSERT(n > 0); /* something is left, inside the part, and no chain has more pieces */
-	return (unsigned)n;
+	r->n_iov = (unsigned)n;
 }
 
 static void request_arm(struct request *r)
 {
+	const struct blk_command *c = &r->command;
 	struct virtio_blk *b = r->blk;
-	unsigned n;
 
 	switch (r->step) {
-	case STEP_READ:
-		n = request_iov(r, CHAIN_WRITABLE, 0);
-		reactor_readv(b->reactor, &r->op, b->fd, r->iov, n, r->offset + r->done,
+	case BLK_READ:
+		reactor_readv(b->reactor, &r->op, b->fd, r->iov, r->n_iov, c->offset + r->done,
 			      request_on_done);
 		break;
-	case STEP_WRITE:
-		n = request_iov(r, CHAIN_READABLE, sizeof(struct virtio_blk_outhdr));
-		reactor_writev(b->reactor, &r->op, b->fd, r->iov, n, r->offset + r->done,
+	case BLK_WRITE:
+		reactor_writev(b->reactor, &r->op, b->fd, r->iov, r->n_iov, c->offset + r->done,
 			       request_on_done);
 		break;
-	case STEP_FALLOCATE:
-		reactor_fallocate(b->reactor, &r->op, b->fd, r->mode, r->offset, r->len,
+	case BLK_ALLOCATE:
+		reactor_fallocate(b->reactor, &r->op, b->fd, c->mode, c->offset, c->len,
 				  request_on_done);
 		break;
-	case STEP_SYNC:
+	case BLK_SYNC:
 		reactor_fsync(b->reactor, &r->op, b->fd, request_on_done);
 		break;
+	case BLK_DONE:
+		ASSERT(r->step != BLK_DONE); /* such a request never comes here */
 	}
 }
 
@@ -243,34 +258,32 @@ static bool request_retry(struct request *r, int res)
 	return true;
 }
 
+/* The file has what it was to get. */
+static void request_on_stored(struct request *r)
+{
+	if (r->step == BLK_READ || virtio_dev_has_feature(&r->blk->dev, VIRTIO_BLK_F_FLUSH)) {
+		request_end(r, VIRTIO_BLK_S_OK);
+		return;
+	}
+	r->step = BLK_SYNC;
+	r->n_tries = 0;
+	request_arm(r);
+}
+
 static void request_on_moved(struct request *r, int n)
 {
 	r->n_tries = 0;
 	r->done += (uint32_t)n;
-	if (r->done < r->len && n > 0) {
+	if (r->done == r->command.len) {
+		request_on_stored(r);
+	} else if (n > 0) {
 		r->blk->stats.n_continued++;
+		request_cut(r);
 		request_arm(r);
-	} else if (r->done < r->len) {
-		request_end(r,
-			    VIRTIO_BLK_S_IOERR); /* the file ends before the capacity: it was cut */
-	} else if (r->step == STEP_READ ||
-		   virtio_dev_has_feature(&r->blk->dev, VIRTIO_BLK_F_FLUSH)) {
-		request_end(r, VIRTIO_BLK_S_OK);
 	} else {
-		r->step = STEP_SYNC;
-		request_arm(r);
+		/* The file ends before the capacity: it was cut. */
+		request_end(r, VIRTIO_BLK_S_IOERR);
 	}
-}
-
-static void request_on_allocated(struct request *r)
-{
-	r->n_tries = 0;
-	if (virtio_dev_has_feature(&r->blk->dev, VIRTIO_BLK_F_FLUSH)) {
-		request_end(r, VIRTIO_BLK_S_OK);
-		return;
-	}
-	r->step = STEP_SYNC;
-	request_arm(r);
 }
 
 static void request_on_done(struct reactor_op *op, int res, bool more UNUSED)
@@ -283,136 +296,97 @@ static void request_on_done(struct reactor_op *op, int res, bool more UNUSED)
 		/* another callback follows */
 	} else if (res < 0) {
 		request_end(r, res == -EOPNOTSUPP ? VIRTIO_BLK_S_UNSUPP : VIRTIO_BLK_S_IOERR);
+	} else if (r->step == BLK_READ || r->step == BLK_WRITE) {
+		request_on_moved(r, res);
+	} else if (r->step == BLK_ALLOCATE) {
+		request_on_stored(r);
 	} else {
-		switch (r->step) {
-		case STEP_READ:
-		case STEP_WRITE:
-			request_on_moved(r, res);
-			break;
-		case STEP_FALLOCATE:
-			request_on_allocated(r);
-			break;
-		case STEP_SYNC:
-			request_end(r, VIRTIO_BLK_S_OK);
-			break;
-		}
+		request_end(r, VIRTIO_BLK_S_OK);
 	}
 	virtio_dev_leave(dev);
 }
 
-/* The beginning: what the driver wants, and whether it may. */
+/* The gate. */
 
-static bool is_inside(const struct virtio_blk *b, uint64_t sector, uint64_t n_sectors)
+/* Nothing is in flight. */
+static void leave_direct(struct virtio_blk *b)
 {
-	return n_sectors <= b->n_sectors && sector <= b->n_sectors - n_sectors;
+	if (!b->is_direct)
+		return;
+	b->is_direct = false;
+	b->stats.n_direct_ends++;
+	int flags = fcntl(b->fd, F_GETFL);
+	int res = fcntl(b->fd, F_SETFL, flags & ~O_DIRECT);
+	log_debug("virtio-blk: misaligned memory: buffered from here on (%d)", res);
 }
 
-static void begin_transfer(struct request *r, enum step step, uint64_t sector, uint64_t len)
+static void on_gate_timer(struct reactor_op *op, int res UNUSED, bool more UNUSED)
 {
-	if (len % VIRTIO_BLK_SECTOR || !is_inside(r->blk, sector, len / VIRTIO_BLK_SECTOR) ||
-	    (step == STEP_WRITE && r->blk->read_only)) {
-		request_end(r, VIRTIO_BLK_S_IOERR);
-		return;
-	}
-	r->step = step;
-	r->offset = sector * VIRTIO_BLK_SECTOR;
-	r->len = len;
-	if (len == 0)
-		request_end(r, VIRTIO_BLK_S_OK);
+	struct virtio_blk *b = container_of(op, struct virtio_blk, gate_op);
+
+	virtio_dev_enter(&b->dev);
+	if (b->is_stopping)
+		stop_if_drained(b);
 	else
-		request_arm(r);
+		pump(b);
+	virtio_dev_leave(&b->dev);
 }
 
-/* DISCARD and WRITE_ZEROES (5.2.6.2): an unknown flag, and a DISCARD's unmap, are UNSUPP. */
-static void begin_range(struct request *r, unsigned feature)
+static void ask_again(struct virtio_blk *b, uint64_t at_ns)
 {
-	const uint32_t known =
-	    feature == VIRTIO_BLK_F_WRITE_ZEROES ? VIRTIO_BLK_WRITE_ZEROES_FLAG_UNMAP : 0;
-	struct virtio_blk_discard_write_zeroes range;
-	struct virtio_blk *b = r->blk;
-
-	if (!virtio_dev_has_feature(&b->dev, feature)) {
-		request_end(r, VIRTIO_BLK_S_UNSUPP);
+	if (at_ns == UINT64_MAX)
 		return;
+	if (reactor_op_is_idle(&b->gate_op)) {
+		b->gate_ns = at_ns;
+		reactor_timer(b->reactor, &b->gate_op, at_ns, on_gate_timer);
+	} else if (at_ns < b->gate_ns) { /* what came since waits for less; armed again then */
+		b->gate_ns = 0;
+		reactor_cancel(b->reactor, &b->gate_op);
 	}
-	if (r->chain->readable_len != sizeof(struct virtio_blk_outhdr) + sizeof(range) ||
-	    chain_read(r->chain, sizeof(struct virtio_blk_outhdr), &range, sizeof(range)) < 0) {
-		request_end(r, VIRTIO_BLK_S_IOERR);
-		return;
-	}
-	if (range.flags & ~known) {
-		request_end(r, VIRTIO_BLK_S_UNSUPP);
-		return;
-	}
-	if (range.num_sectors > RANGE_SECTORS_MAX ||
-	    !is_inside(b, range.sector, range.num_sectors)) {
-		request_end(r, VIRTIO_BLK_S_IOERR);
-		return;
-	}
-	/*
-	 * Without unmap the range keeps its blocks. A file system that cannot zero them in place
-	 * (tmpfs) makes it UNSUPP: the driver then writes zeros itself.
-	 */
-	bool is_hole = feature == VIRTIO_BLK_F_DISCARD || range.flags;
-	r->step = STEP_FALLOCATE;
-	r->mode = FALLOC_FL_KEEP_SIZE | (is_hole ? FALLOC_FL_PUNCH_HOLE : FALLOC_FL_ZERO_RANGE);
-	r->offset = range.sector * VIRTIO_BLK_SECTOR;
-	r->len = (uint64_t)range.num_sectors * VIRTIO_BLK_SECTOR;
-	if (r->len == 0)
-		request_end(r, VIRTIO_BLK_S_OK);
-	else
-		request_arm(r);
 }
 
-static void begin_get_id(struct request *r)
+/* Starts all that may start. */
+static void pump(struct virtio_blk *b)
 {
-	struct virtio_blk *b = r->blk;
+	uint64_t now_ns = blk_gate_is_timed(&b->gate) ? clock_now_ns() : 0;
+	struct blk_ticket *t;
+	uint64_t ask_ns;
 
-	if (r->chain->writable_len < sizeof(b->id) + 1) {
-		request_end(r, VIRTIO_BLK_S_IOERR);
-		return;
+	while ((t = blk_gate_next(&b->gate, now_ns, &ask_ns))) {
+		struct request *r = container_of(t, struct request, ticket);
+
+		r->is_inside = true;
+		if (t->is_alone)
+			leave_direct(b);
+		request_arm(r);
 	}
-	int res = chain_write(r->chain, 0, b->id, sizeof(b->id));
-	ASSERT(res == 0); /* the length was checked above */
-	r->done = sizeof(b->id);
-	request_end(r, VIRTIO_BLK_S_OK);
+	ask_again(b, ask_ns);
 }
 
-static void begin_type(struct request *r, const struct virtio_blk_outhdr *header)
-{
-	const struct virtq_chain *chain = r->chain;
+/* The beginning. */
 
-	r->type = header->type;
-	switch (header->type) {
-	case VIRTIO_BLK_T_IN:
-		begin_transfer(r, STEP_READ, header->sector, chain->writable_len - 1);
-		break;
-	case VIRTIO_BLK_T_OUT:
-		begin_transfer(r, STEP_WRITE, header->sector,
-			       chain->readable_len - sizeof(*header));
-		break;
-	case VIRTIO_BLK_T_FLUSH:
-		r->step = STEP_SYNC;
-		request_arm(r);
-		break;
-	case VIRTIO_BLK_T_GET_ID:
-		begin_get_id(r);
-		break;
-	case VIRTIO_BLK_T_DISCARD:
-		begin_range(r, VIRTIO_BLK_F_DISCARD);
-		break;
-	case VIRTIO_BLK_T_WRITE_ZEROES:
-		begin_range(r, VIRTIO_BLK_F_WRITE_ZEROES);
-		break;
-	default:
-		request_end(r, VIRTIO_BLK_S_UNSUPP);
-		break;
+static bool is_aligned(const struct request *r)
+{
+	const struct blk_file *f = &r->blk->file;
+	uint64_t lengths = r->command.offset;
+	uintptr_t addresses = 0;
+
+	for (unsigned i = 0; i < r->n_iov; i++) {
+		addresses |= (uintptr_t)r->iov[i].iov_base;
+		lengths |= r->iov[i].iov_len;
 	}
+	return addresses % f->memory_align == 0 && lengths % f->block_size == 0;
 }
 
 static void request_begin(struct virtio_blk *b, struct virtq_chain *chain)
 {
-	struct virtio_blk_outhdr header;
+	const struct blk_rules rules = {
+		.n_sectors = b->config.capacity,
+		.read_only = b->dev.offered >> VIRTIO_BLK_F_RO & 1,
+		.discards = virtio_dev_has_feature(&b->dev, VIRTIO_BLK_F_DISCARD),
+		.write_zeroes = virtio_dev_has_feature(&b->dev, VIRTIO_BLK_F_WRITE_ZEROES),
+		.id = b->id,
+	};
 
 	if (chain->writable_len == 0) { /* nowhere to say what is wrong with it */
 		virtio_dev_fail(&b->dev, "block request without a status byte");
@@ -420,12 +394,20 @@ static void request_begin(struct virtio_blk *b, struct virtq_chain *chain)
 	}
 	ASSERT(b->n_free > 0); /* the queue has no more in flight than we have requests */
 	struct request *r = &b->requests[b->free[--b->n_free]];
-	*r = (struct request){ .blk = b, .chain = chain, .iov = r->iov, .type = UINT32_MAX };
-	b->stats.n_in_flight_max = num_max(b->stats.n_in_flight_max, n_in_flight(b));
-	if (chain_read(chain, 0, &header, sizeof(header)) < 0)
-		request_end(r, VIRTIO_BLK_S_IOERR);
-	else
-		begin_type(r, &header);
+	*r = (struct request){ .blk = b, .chain = chain, .iov = r->iov };
+	uint8_t status = blk_command_parse(&rules, chain, &r->command);
+	r->step = r->command.action;
+	if (status != VIRTIO_BLK_S_OK || r->step == BLK_DONE) {
+		r->done = status == VIRTIO_BLK_S_OK ? r->command.len : 0; /* GET_ID's answer */
+		request_end(r, status);
+		return;
+	}
+	r->ticket.n_bytes = blk_command_bytes(&r->command);
+	if (r->ticket.n_bytes > 0) {
+		request_cut(r);
+		r->ticket.is_alone = b->is_direct && !is_aligned(r);
+	}
+	blk_gate_enter(&b->gate, &r->ticket);
 }
 
 /* The device. */
@@ -441,13 +423,19 @@ static void blk_notify(struct virtio_dev *dev, uint32_t q_idx)
 
 	while (virtio_dev_pop(dev, q_idx, &chain) == VIRTQ_OK)
 		request_begin(blk_of(dev), chain);
+	pump(blk_of(dev));
 }
 
 static void blk_stop(struct virtio_dev *dev)
 {
 	struct virtio_blk *b = blk_of(dev);
+	struct blk_ticket *t;
 
 	b->is_stopping = true;
+	while ((t = blk_gate_expel(&b->gate)))
+		request_free(container_of(t, struct request, ticket)); /* its chain is void soon */
+	if (!reactor_op_is_idle(&b->gate_op))
+		reactor_cancel(b->reactor, &b->gate_op);
 	for (unsigned i = 0; i < QUEUE_SIZE; i++)
 		if (b->requests[i].is_waiting)
 			reactor_cancel(b->reactor, &b->requests[i].op);
@@ -472,30 +460,26 @@ static const struct virtio_dev_ops blk_ops = {
 	.config_read = blk_config_read,
 };
 
-/* Behind the end of the file: an answer without an effect. Block devices give none that way. */
-static bool can_punch_holes(const struct virtio_blk_config *config)
-{
-	struct stat st;
-
-	return !config->read_only && fstat(config->fd, &st) == 0 && S_ISREG(st.st_mode) &&
-	       fallocate(config->fd, FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE,
-			 (off_t)num_max(config->capacity, (uint64_t)st.st_size), GRANULARITY) == 0;
-}
-
 static void fill_config(struct virtio_blk *b)
 {
-	b->config.capacity = b->n_sectors;
-	b->config.size_max = SEGMENT_MAX;
-	b->config.seg_max = QUEUE_SIZE - 2; /* header and status */
-	b->config.blk_size = VIRTIO_BLK_SECTOR;
+	struct virtio_blk_wire_config *c = &b->config;
+
+	c->capacity = b->file.capacity / VIRTIO_BLK_SECTOR;
+	c->size_max = SEGMENT_MAX;
+	c->seg_max = QUEUE_SIZE - 2; /* header and status */
+	c->blk_size = b->file.block_size;
+	if (b->dev.offered & 1u << VIRTIO_BLK_F_TOPOLOGY)
+		c->physical_block_exp =
+		    (uint8_t)__builtin_ctz(b->file.physical_block_size / b->file.block_size);
 	if (!(b->dev.offered & FEATURES_DISCARD))
 		return;
-	b->config.max_discard_sectors = RANGE_SECTORS_MAX;
-	b->config.max_discard_seg = 1;
-	b->config.discard_sector_alignment = GRANULARITY / VIRTIO_BLK_SECTOR;
-	b->config.max_write_zeroes_sectors = RANGE_SECTORS_MAX;
-	b->config.max_write_zeroes_seg = 1;
-	b->config.write_zeroes_may_unmap = 1;
+	uint32_t granularity = (uint32_t)num_max(GRANULARITY, b->file.physical_block_size);
+	c->max_discard_sectors = BLK_RANGE_SECTORS_MAX;
+	c->max_discard_seg = 1;
+	c->discard_sector_alignment = granularity / VIRTIO_BLK_SECTOR;
+	c->max_write_zeroes_sectors = BLK_RANGE_SECTORS_MAX;
+	c->max_write_zeroes_seg = 1;
+	c->write_zeroes_may_unmap = 1;
 }
 
 static void init_requests(struct virtio_blk *b)
@@ -507,24 +491,36 @@ static void init_requests(struct virtio_blk *b)
 	}
 }
 
+static int check_file(const struct blk_file *f, struct error *err)
+{
+	if (f->capacity % VIRTIO_BLK_SECTOR || f->capacity > INT64_MAX - GRANULARITY)
+		return error_set_text(err, -EINVAL, "disk: a capacity of %llu bytes cannot be",
+				      (unsigned long long)f->capacity);
+	ASSERT(num_is_pow2(f->block_size) && f->block_size >= VIRTIO_BLK_SECTOR);
+	ASSERT(!f->is_direct || num_is_pow2(f->memory_align));
+	return 0;
+}
+
 int virtio_blk_new(const struct virtio_blk_config *config, struct reactor *reactor,
 		   struct virtio_blk **ret, struct error *err)
 {
-	if (config->capacity % VIRTIO_BLK_SECTOR || config->capacity > INT64_MAX - GRANULARITY)
-		return error_set_text(err, -EINVAL, "disk: a capacity of %llu bytes cannot be",
-				      (unsigned long long)config->capacity);
+	if (check_file(&config->file, err) < 0)
+		return err->code;
 	struct virtio_blk *b = xcalloc(1, sizeof(*b));
 	virtio_dev_init(&b->dev, &blk_ops, reactor);
 	b->reactor = reactor;
 	b->fd = config->fd;
-	b->read_only = config->read_only;
-	b->n_sectors = config->capacity / VIRTIO_BLK_SECTOR;
+	b->file = config->file;
+	b->is_direct = config->file.is_direct;
 	memcpy(b->id, config->id, strnlen(config->id, sizeof(b->id)));
 	if (!config->read_only)
 		b->dev.offered &= ~(1ull << VIRTIO_BLK_F_RO);
-	if (!can_punch_holes(config))
+	if (config->read_only || !config->file.discards)
 		b->dev.offered &= ~(uint64_t)FEATURES_DISCARD;
+	if (config->file.physical_block_size <= config->file.block_size)
+		b->dev.offered &= ~(1ull << VIRTIO_BLK_F_TOPOLOGY);
 	fill_config(b);
+	blk_gate_init(&b->gate, &config->limits);
 	init_requests(b);
 	*ret = b;
 	return 0;
@@ -534,7 +530,7 @@ struct virtio_blk *virtio_blk_free(struct virtio_blk *b)
 {
 	if (!b)
 		return NULL;
-	ASSERT(n_in_flight(b) == 0);
+	ASSERT(n_in_flight(b) == 0 && reactor_op_is_idle(&b->gate_op));
 	virtio_dev_fini(&b->dev);
 	xunmap(b->iovs, iovs_len());
 	free(b);
@@ -549,4 +545,5 @@ struct virtio_dev *virtio_blk_dev(struct virtio_blk *b)
 void virtio_blk_stats(const struct virtio_blk *b, struct virtio_blk_stats *ret)
 {
 	*ret = b->stats;
+	ret->gate = b->gate.stats;
 }

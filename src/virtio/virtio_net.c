@@ -29,6 +29,7 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/hash.h"
 #include "base/num.h"
 #include "virtio/virtio_wire.h"
 
@@ -218,7 +219,8 @@ static void frame_deliver(struct virtio_net *n)
 		virtio_dev_push(&n->dev, QUEUE_RX, rx, at + len);
 	}
 	n->n_rx -= n_buffers;
-	memmove(&n->rx[0], &n->rx[n_buffers], n->n_rx * sizeof(n->rx[0]));
+	for (uint32_t i = 0; i < n->n_rx; i++) /* none, but after a frame that was dropped */
+		n->rx[i] = n->rx[n_buffers + i];
 	n->stats.n_frames++;
 	n->stats.bytes += frame_len(n);
 	n->stats.n_rx_buffers += n_buffers;
@@ -342,6 +344,24 @@ static const struct virtio_dev_ops net_ops = {
 	.stop = net_stop,
 	.config_read = net_config_read,
 };
+
+struct virtio_net_config virtio_net_config_of(const char *name)
+{
+	struct virtio_net_config config;
+	char text[HASH_TEXT_MAX];
+	struct hash *h = hash_new();
+
+	hash_update_str(h, name);
+	hash_format(h, text);
+	(void)hash_free(h);
+	text[2 * sizeof(config.mac)] = 0;
+	uint64_t bits = strtoull(text, NULL, 16);
+	for (size_t i = 0; i < VIRTIO_NET_MAC_LEN; i++)
+		config.mac[i] = (uint8_t)(bits >> 8 * i);
+	config.mac[0] = (config.mac[0] & 0xfc) | 2; /* locally administered, one station's */
+	config.mac[VIRTIO_NET_MAC_LEN - 1] &= 0xf0;
+	return config;
+}
 
 struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct reactor *reactor)
 {

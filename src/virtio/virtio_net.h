@@ -18,6 +18,11 @@ struct virtio_net_config {
 
 struct virtio_net;
 
+/*
+ * With the MAC address of the VM that is called @name: always the same, a locally administered one,
+ * its last byte a multiple of 16, so that a guest can give the next ones to interfaces of its own.
+ */
+struct virtio_net_config virtio_net_config_of(const char *name);
 struct virtio_net *virtio_net_new(const struct virtio_net_config *config, struct reactor *reactor);
 /* After virtio_mmio_stop has finished. NULL is fine; returns NULL. */
 struct virtio_net *virtio_net_free(struct virtio_net *n);

@@ -13,6 +13,7 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/num.h"
 #include "image/kernel_image.h"
 #include "link/link.h"
 #include "vmm/judge.h"
@@ -526,6 +527,11 @@ static int build(struct session *s, struct error *err)
 	}
 	if (vm_new(&config, s->reactor, &s->vm, err) < 0)
 		return err->code;
+	if (vm_lacks_hugepages(s->vm))
+		send_note(s,
+			  "--hugepages try: the host has no %" PRIu64
+			  " free pages of 2 MiB for this VM; it runs on normal ones",
+			  config.memory_mib * MIB / TOPOLOGY_MEMORY_UNIT);
 	if (s->relay)
 		relay_set_console(s->relay, vm_console(s->vm));
 	send_phase(s, PHASE_VM_LOADED, clock_now_ns());

@@ -217,14 +217,14 @@ def frame(kind, sequence, payload=b''):
     return header + struct.pack('<I', zlib.crc32(header)) + payload
 
 
-FRAME_TEST_RESULT, FRAME_EXIT, FRAME_STDOUT = 3, 4, 16
+FRAME_TEST_RESULT, FRAME_EXIT, FRAME_RAW_PAYLOAD_OUTPUT, FRAME_STDOUT = 3, 4, 9, 16
 MIB = 1 << 20
 
 
 def frames(output=b'output\n', result_bytes=MIB, status=7):
-    """What guest_console sends as its last act: some output, a large result, the exit status."""
+    """What guest_console sends as its last act: some output, a large payload, the exit status."""
     result = (bytes(range(256)) * (result_bytes // 256 + 1))[:result_bytes]
-    return (frame(FRAME_STDOUT, 0, output) + frame(FRAME_TEST_RESULT, 1, result) +
+    return (frame(FRAME_STDOUT, 0, output) + frame(FRAME_RAW_PAYLOAD_OUTPUT, 1, result) +
             frame(FRAME_EXIT, 2, struct.pack('<Ii', 0, status)))
 
 

@@ -208,12 +208,12 @@ def disk_refused(box, path, *texts, **more):
 
 
 def test_disk_missing(box):
-    for suffix in ('', ',ro'):
+    for suffix in ('', ',ro', ',snapshot'):
         disk_refused(box, '/no/such/disk' + suffix, "'/no/such/disk'", 'No such file')
 
 
 def test_disk_directory(box):
-    for suffix in ('', ',ro'):
+    for suffix in ('', ',ro', ',snapshot'):
         disk_refused(box, box.file('tmp') + suffix, box.file('tmp'), 'directory')
 
 
@@ -248,14 +248,28 @@ def test_disk_in_use(box):
         disk_refused(box, path + ',ro', path, 'in use by another VM')
 
 
-def test_disk_options_that_do_not_exist(box):
+def test_disk_options_that_do_not_exist_or_contradict(box):
     path = box.file('disk', bytes(512))
-    disk_refused(box, path + ',rw', 'rw', 'FILE[,ro]')
-    disk_refused(box, path + ',', 'FILE[,ro]')
-    disk_refused(box, path + ',ro,ro', 'ro,ro')
-    disk_refused(box, ',ro', 'FILE[,ro]')
-    disk_refused(box, '', 'FILE[,ro]')
+    disk_refused(box, path + ',rw', "unknown option 'rw'", 'FILE or new=SIZE')
+    disk_refused(box, path + ',', "unknown option ''")
+    disk_refused(box, path + ',ro,ro', "'ro' is given twice")
+    disk_refused(box, ',ro', 'no file is named')
+    disk_refused(box, '', 'no file is named')
+    disk_refused(box, path + ',iops=fast', "'fast' is not a whole number")
+    disk_refused(box, path + ',ro,snapshot', 'exclude each other')
+    disk_refused(box, 'new=1K', '1K', '1M to 16T')
+    disk_refused(box, 'new=1G,fs=ntfs', "'ntfs' is neither ext4 nor btrfs")
     refused(box, linux(box, '--disk', path, '--disk', path, '--', 'true'), '--disk', 'one disk')
+
+
+# The network.
+
+def test_net_layout_that_does_not_exist(box):
+    refused(box, linux(box, '--net', 'bridge', '--', 'true'), '--net', "'bridge'", 'plain', 'pair')
+
+
+def test_net_pair_where_nobody_makes_it(box):
+    refused(box, linux(box, '--net', 'pair', '--initrd', box.file('initrd', 'x')), '--net', '--initrd')
 
 
 def test_modules_folder_missing(box):
@@ -280,6 +294,7 @@ def test_wrong_numbers(box):
     kernel = box.file('vmlinux', e2e.elf())
     for option, value, text in (
             ('--memory', '0', 'range'), ('--memory', '-5', 'whole number'), ('--memory', '12x', 'whole number'),
+            ('--memory', '513', 'multiple of 2 MiB'), ('--hugepages', 'yes', 'off, try or require'),
             ('--memory', '', 'whole number'), ('--memory', '99999999999999999999', 'range'),
             ('--timeout', '1h', 'whole number'), ('--topology', '0,1,1,1', 'numa_nodes'),
             ('--topology', '1,1,0,1', 'cores_per_llc'), ('--topology', '1,1', 'four numbers'),
@@ -288,6 +303,17 @@ def test_wrong_numbers(box):
             ('--topology', '1,1,18446744073709551617,1', 'cores_per_llc'), ('--cpu', '-nosuchfeature', 'nosuchfeature'),
             ('--cpu', 'cx16', 'cx16')):
         refused(box, ['--kernel', kernel, option, value, '--', 'true'], option, text)
+
+
+def test_memory_larger_than_the_host_is_a_skip_with_both_numbers(box):
+    kernel = box.file('vmlinux', e2e.elf())
+    with open('/proc/meminfo') as f:
+        kib = {line.split(':')[0]: int(line.split()[1]) for line in f if line.split()[1].isdigit()}
+    host_mib = (kib['MemTotal'] + kib['SwapTotal']) // 1024
+    asked = str((host_mib // 2 + 1) * 2)
+    refused(box, ['--kernel', kernel, '--memory', asked, '--', 'true'], '--memory ' + asked,
+            str(kib['MemTotal'] // 1024) + ' MiB', status=SKIP)
+    refused(box, ['--kernel', kernel, '--memory', str((1 << 32) - 4096), '--', 'true'], 'address bits', status=SKIP)
 
 
 def test_topologies_that_cannot_be(box):
@@ -313,7 +339,7 @@ def test_memory_that_does_not_go_with_the_nodes(box):
 
 def test_topo_arguments(box):
     for args, text in (
-            ([], '--topology'), (['--presets', '--topology', '1,1,1,1'], '--presets'), (['--nope'], "'--nope'"),
+            (['--presets', '--topology', '1,1,1,1'], '--presets'), (['--nope'], "'--nope'"),
             (['--topology', '1,1,1'], 'four numbers'), (['--topology', '1,1,1,1', 'x'], "'x'"),
             (['--topology', '1,1,1,1', '--memory', '0'], '--memory'), (['--presets', '--memory', '64'], '--presets')):
         need_error(box.run('topo', *args), USAGE, text)
@@ -324,6 +350,22 @@ def test_options_that_do_not_exist(box):
         refused(box, [option, '--', 'true'], "'" + option[:2 if option[1] != '-' else None])
     refused(box, ['--memory'], "'--memory'", 'value')
     refused(box, ['--relay', 'relative.sock', '--', 'true'], '--relay', 'relative.sock')
+
+
+def test_bench_options(box):
+    for args, texts in ((['bench'], ['what to measure', 'blk']), (['bench', 'cpu'], ["'cpu'", 'blk and net']),
+                        (['bench', 'blk', 'net'], ["'net'", 'one suite']), (['bench', 'blk', '--runs', '0'], ['--runs']),
+                        (['bench', 'blk', '--seconds', 'x'], ['--seconds', "'x'"]),
+                        (['bench', 'blk', '--seconds', '0'], ['--seconds', "'0'"]),
+                        (['bench', 'blk', '--seconds', 'nan'], ['--seconds']),
+                        (['bench', 'blk', '--size', '12k'], ['--size', '12k']),
+                        (['bench', 'blk', '--file', 'x', '--dir', 'y'], ['--file', '--dir']),
+                        (['bench', 'blk', '--nope'], ["'--nope'"]), (['bench', 'blk', '--runs'], ["'--runs'", 'value']),
+                        (['bench', 'blk', '--qemu', '/nowhere/qemu'], ['--qemu', '/nowhere/qemu']),
+                        (['bench', 'blk', '--fio', 'no-such-fio'], ['--fio', 'no-such-fio']),
+                        (['bench', 'blk', '--json', '/no/such/folder/x'], ['/no/such/folder/x'])):
+        need_error(box.run(*args), USAGE, *texts)
+        box.need_clean()
 
 
 # Places to write to.
@@ -407,6 +449,12 @@ def test_kvm_missing(box):
         need(result.status == SKIP and b'/dev/kvm does not exist' in result.err, result.text())
         need(result.err.count(b'\n') == 1, result.text())
         box.need_clean()
+
+
+def test_bench_without_kvm(box):
+    result = box.run('bench', 'net', wrapper=without_kvm(box, 'none'))
+    need_error(result, SKIP, '/dev/kvm does not exist')
+    box.need_clean()
 
 
 def test_kvm_that_is_another_device(box):

@@ -3,8 +3,8 @@
  * raw descriptors, resets and restarts at any moment.
  *
  * Properties: a request that came back has its status byte and no more bytes than its writable
- * part; the file never grows; a read-only one never changes; the counters add up; every reset and
- * the final stop end.
+ * part; the file never grows; a read-only one never changes; the counters add up; no more is at the
+ * file than the depth; every reset and the final stop end.
  */
 #include "fuzz_virtio.h"
 
@@ -13,9 +13,18 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/clock.h"
+#include "base/num.h"
 #include "virtio/virtio_blk.h"
 
-enum { OPS_MAX = 128, QUEUE_SIZE = 16, SECTORS = 64, HEADER = 16, NO_STATUS = 0xee };
+enum {
+	OPS_MAX = 128,
+	QUEUE_SIZE = 16,
+	SECTORS = 64,
+	HEADER = 16,
+	NO_STATUS = 0xee,
+	FEATURE_FLUSH = 9
+};
 enum { HEADERS = 0x3000, DATA = 0x4000, STATUSES = 0x2000 };
 #define DISK ((uint64_t)SECTORS * VIRTIO_BLK_SECTOR)
 
@@ -29,6 +38,7 @@ enum op {
 	OP_RESTART,
 	OP_POKE,
 	OP_DRAIN,
+	OP_CUT,
 	N_OPS
 };
 
@@ -38,6 +48,8 @@ struct run {
 	struct virtio_blk *blk;
 	int fd;
 	bool read_only;
+	uint32_t depth;
+	bool is_cut;                   /* somebody made the file shorter */
 	bool is_tame;                  /* no raw write touched the rings since the last restart */
 	uint32_t writable[QUEUE_SIZE]; /* bytes, by head */
 };
@@ -51,6 +63,9 @@ static void restart(struct run *r, uint8_t features)
 	d->queues[0] = (struct fake_queue){ 0 };
 	uint64_t wanted = (uint64_t)(features & 3) << VIRTIO_RING_F_INDIRECT_DESC |
 			  (features & 4 ? UINT32_MAX & ~(3u << VIRTIO_RING_F_INDIRECT_DESC) : 0);
+
+	if (features & 8) /* writes are stable when they end */
+		wanted &= ~(1ull << FEATURE_FLUSH);
 	fake_driver_start(d, wanted & fake_driver_offered(d), 1, QUEUE_SIZE);
 	r->is_tame = true;
 }
@@ -165,6 +180,10 @@ static void step(struct run *r, struct fuzz_input *in)
 	case OP_DRAIN:
 		virtio_mmio_drain(r->rig.mmio);
 		break;
+	case OP_CUT: /* somebody else's doing, on the host */
+		r->is_cut = true;
+		FUZZ_CHECK(ftruncate(r->fd, fuzz_u16(in) % DISK) == 0);
+		break;
 	case N_OPS:
 		break;
 	}
@@ -177,9 +196,10 @@ static void check_end(const struct run *r)
 	uint8_t byte;
 
 	virtio_blk_stats(r->blk, &s);
-	FUZZ_CHECK(s.n_in_flight_max <= QUEUE_SIZE);
-	FUZZ_CHECK(fstat(r->fd, &st) == 0 && (uint64_t)st.st_size == DISK);
-	if (!r->read_only)
+	FUZZ_CHECK(s.gate.n_inside_max <= num_min(QUEUE_SIZE, r->depth));
+	FUZZ_CHECK(fstat(r->fd, &st) == 0);
+	FUZZ_CHECK(r->is_cut ? (uint64_t)st.st_size <= DISK : (uint64_t)st.st_size == DISK);
+	if (!r->read_only || r->is_cut)
 		return;
 	FUZZ_CHECK(s.n_writes + s.n_discards + s.n_write_zeroes + s.bytes_written == 0);
 	for (uint64_t at = 0; at < DISK; at += VIRTIO_BLK_SECTOR)
@@ -202,9 +222,25 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct run r;
 	struct error err;
 
-	r = (struct run){ .fd = new_disk(), .read_only = fuzz_u8(&in) & 1 };
+	uint8_t how = fuzz_u8(&in);
+	r = (struct run){ .fd = new_disk(),
+			  .read_only = how & 1,
+			  .depth = how & 2 ? 3 : VIRTIO_BLK_DEPTH_MAX };
+	/* Memory in a file does not mind whether it is told that I/O is direct. */
 	const struct virtio_blk_config config = {
-		.fd = r.fd, .read_only = r.read_only, .capacity = DISK, .id = "fuzz"
+		.fd = r.fd,
+		.read_only = r.read_only,
+		.file = { .capacity = DISK,
+			  .block_size = VIRTIO_BLK_SECTOR,
+			  .physical_block_size = how & 4 ? 4096 : VIRTIO_BLK_SECTOR,
+			  .discards = true,
+			  .is_direct = how & 8,
+			  .memory_align = VIRTIO_BLK_SECTOR },
+		.limits = { .iops = how & 16 ? 10000 : 0,
+			    .bps = how & 32 ? (how & 64 ? 1 : 100 << 20) : 0,
+			    .burst_ns = NS_PER_MS,
+			    .depth = r.depth },
+		.id = "fuzz",
 	};
 	fuzz_rig_open(&r.rig);
 	FUZZ_CHECK(virtio_blk_new(&config, r.rig.reactor, &r.blk, &err) == 0);

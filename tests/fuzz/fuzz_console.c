@@ -25,12 +25,17 @@ enum op {
 	OP_RESTART,
 	OP_POKE,
 	OP_DRAIN,
+	OP_CONFIG,
+	OP_CUT_SHORT,
 	N_OPS
 };
 
 struct sink {
+	struct run *run;
+	unsigned port;
 	size_t take_max;
 	uint64_t n_taken;
+	bool resumes_inside, answers, is_open;
 };
 
 struct run {
@@ -50,7 +55,28 @@ static size_t sink_output(void *ctx, const uint8_t *data, size_t n)
 	for (size_t i = 0; i < n; i++)
 		sum ^= data[i]; /* readable, as far as sanitizers can tell */
 	s->n_taken += taken;
+	if (s->resumes_inside)
+		virtio_console_resume(s->run->console, (enum virtio_console_port_id)s->port);
 	return taken + (sum & 0);
+}
+
+static void sink_input_ready(void *ctx)
+{
+	static const uint8_t bytes[100];
+	struct sink *s = ctx;
+
+	FUZZ_CHECK(s->is_open);
+	if (s->answers)
+		(void)virtio_console_send(s->run->console, (enum virtio_console_port_id)s->port,
+					  bytes, sizeof(bytes));
+}
+
+static void sink_opened(void *ctx, bool open)
+{
+	struct sink *s = ctx;
+
+	FUZZ_CHECK(open != s->is_open);
+	s->is_open = open;
 }
 
 /* Sinks give in while a reset waits: nobody has a second for a linger here. */
@@ -113,6 +139,15 @@ static void send_bytes(struct run *r, enum virtio_console_port_id port, size_t n
 	FUZZ_CHECK(virtio_console_send(r->console, port, bytes, n) <= n);
 }
 
+static void set_mood(struct run *r, uint8_t how, size_t take_max)
+{
+	struct sink *s = &r->sinks[1 + how % 2];
+
+	s->take_max = how & 4 ? SIZE_MAX : take_max;
+	s->resumes_inside = how & 8;
+	s->answers = how & 16;
+}
+
 static void step(struct run *r, struct fuzz_input *in)
 {
 	enum op op = (enum op)(fuzz_u8(in) % N_OPS);
@@ -145,7 +180,7 @@ static void step(struct run *r, struct fuzz_input *in)
 		virtio_console_resume(r->console, port);
 		break;
 	case OP_MOOD: /* port 0 takes everything, always */
-		r->sinks[1 + a % 2].take_max = a & 4 ? SIZE_MAX : fuzz_u8(in);
+		set_mood(r, a, fuzz_u8(in));
 		break;
 	case OP_RESIZE:
 		virtio_console_resize(r->console, a, fuzz_u8(in));
@@ -162,6 +197,13 @@ static void step(struct run *r, struct fuzz_input *in)
 	case OP_DRAIN:
 		virtio_mmio_drain(r->rig.mmio);
 		break;
+	case OP_CONFIG:
+		(void)rig_read(&r->rig, VIRTIO_MMIO_CONFIG + (a >> 2), 1u << (a & 3));
+		break;
+	case OP_CUT_SHORT: /* for good: not what most runs want */
+		if (a > 0xf0)
+			virtio_console_cut_short(r->console);
+		break;
 	case N_OPS:
 		break;
 	}
@@ -172,13 +214,17 @@ static void check(const struct run *r)
 	struct virtio_console_stats stats;
 
 	virtio_console_stats(r->console, &stats);
-	for (unsigned i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)
+	for (unsigned i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++) {
 		FUZZ_CHECK(stats.port[i].bytes_out == r->sinks[i].n_taken);
+		FUZZ_CHECK(virtio_console_is_open(r->console, (enum virtio_console_port_id)i) ==
+			   r->sinks[i].is_open);
+	}
 }
 
 int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 {
-	static const struct virtio_console_port_ops ops = { .output = sink_output };
+	static const struct virtio_console_port_ops ops = { sink_output, sink_input_ready,
+							    sink_opened };
 	struct fuzz_input in = { data, size };
 	static struct run r;
 	struct virtio_console_config config = {
@@ -191,9 +237,10 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 
 	r = (struct run){ 0 };
 	for (unsigned i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++) {
-		r.sinks[i].take_max = SIZE_MAX;
+		r.sinks[i] = (struct sink){ .run = &r, .port = i, .take_max = SIZE_MAX };
 		config.ctx[i] = &r.sinks[i];
 	}
+	config.ops[CONSOLE_PORT_FRAMES].must_arrive = true;
 	fuzz_rig_open(&r.rig);
 	FUZZ_CHECK(virtio_console_new(&config, r.rig.reactor, &r.console, &err) == 0);
 	fuzz_rig_attach(&r.rig, virtio_console_dev(r.console), &r.driver);

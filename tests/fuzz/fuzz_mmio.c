@@ -127,7 +127,7 @@ static void holder_close(struct subject *s)
 
 static const struct subject_kind holder = { .name = "holder",
 					    .n_queues = 2,
-					    .holds_chains = true,
+
 					    .open = holder_open,
 					    .close = holder_close };
 
@@ -147,8 +147,9 @@ static void good_start(struct subject *s, uint64_t features)
 {
 	rig_reset(&s->rig);
 	fake_driver_init(&s->driver, &s->rig.mem, rig_region(&s->rig), GPA(FUZZ_ARENA));
-	fake_driver_start(&s->driver, features & fake_driver_offered(&s->driver), s->kind->n_queues,
-			  QUEUE_SIZE);
+	features &= fake_driver_offered(&s->driver);
+	if (fake_driver_negotiate(&s->driver, features) & VIRTIO_CONFIG_S_FEATURES_OK)
+		fake_driver_start(&s->driver, features, s->kind->n_queues, QUEUE_SIZE);
 }
 
 static void any_write(struct subject *s, struct fuzz_input *in, uint8_t how, unsigned size)

@@ -7,6 +7,7 @@
  */
 #include "fuzz_virtio.h"
 
+#include "base/num.h"
 #include "virtio/virtq.h"
 
 enum { QUEUE_MAX = 16, OPS_MAX = 2048 };
@@ -21,8 +22,12 @@ enum op {
 	OP_POKE,
 	OP_TABLE,
 	OP_RESET,
+	OP_SET_UP,
 	N_OPS
 };
+
+/* The driver's areas and tables lie in one range; buffers, in the rest, cross many borders. */
+enum { WHOLE = 0x4800, PIECE = 1 << 10, N_PIECES = (FUZZ_MEM - WHOLE) / PIECE };
 
 struct run {
 	struct guest_mem mem;
@@ -73,6 +78,7 @@ static uint64_t check_slices(const struct run *r, const struct guest_slice *slic
 static void check_chain(const struct run *r, const struct virtq_chain *chain)
 {
 	static uint8_t buf[QUEUE_MAX * FUZZ_MEM];
+	struct iovec iov[QUEUE_MAX + GUEST_MEM_MAX_RANGES];
 	uint64_t readable = check_slices(r, chain->slices, chain->n_readable);
 	uint64_t writable = check_slices(r, chain->slices + chain->n_readable, chain->n_writable);
 
@@ -82,6 +88,11 @@ static void check_chain(const struct run *r, const struct virtq_chain *chain)
 	FUZZ_CHECK(chain_read(chain, 0, buf, readable) == 0);
 	FUZZ_CHECK(chain_read(chain, 1, buf, readable) < 0);
 	FUZZ_CHECK(chain_write(chain, writable, buf, 1) < 0);
+	FUZZ_CHECK(chain_copy(chain, 0, chain, 0, (size_t)num_min(readable, writable)) == 0);
+	FUZZ_CHECK(chain_copy(chain, 0, chain, 1, readable) < 0);
+	int n = chain_iov(chain, CHAIN_WRITABLE, 0, writable, iov, (int)ARRAY_SIZE(iov));
+	FUZZ_CHECK(n == chain->n_writable);
+	FUZZ_CHECK(n < 2 || chain_iov(chain, CHAIN_WRITABLE, 0, writable, iov, n - 1) < 0);
 }
 
 static void pop(struct run *r)
@@ -90,7 +101,9 @@ static void pop(struct run *r)
 
 	if (r->is_broken)
 		return;
+	bool has_avail = virtq_has_avail(&r->q);
 	int res = virtq_pop(&r->q, &chain);
+	FUZZ_CHECK(has_avail == (res != VIRTQ_EMPTY)); /* nobody writes in between */
 	if (res < 0) {
 		FUZZ_CHECK(r->q.why);
 		r->is_broken = true; /* the core pops no more until reset */
@@ -127,6 +140,26 @@ static void write_table(struct run *r, struct fuzz_input *in)
 	fake_driver_raw_table(&r->driver, GPA(0x4000), i, addr, len, flags, next);
 }
 
+/* Areas anywhere. What is taken is given back: the driver does not know them. */
+static void set_up(struct run *r, struct fuzz_input *in)
+{
+	uint8_t how = fuzz_u8(in);
+	uint32_t size = how & 1 ? fuzz_u32(in) : 1u << fuzz_u8(in) % 6;
+	struct virtq_areas areas;
+
+	areas.desc = GPA(how & 2 ? fuzz_u64(in) : fuzz_u16(in) & ~15u);
+	areas.avail = GPA(how & 4 ? fuzz_u64(in) : fuzz_u16(in) & ~1u);
+	areas.used = GPA(how & 8 ? fuzz_u64(in) : fuzz_u16(in) & ~3u);
+	virtq_reset(&r->q);
+	if (virtq_configure(&r->q, size, &areas) == 0) {
+		FUZZ_CHECK(size > 0 && size <= QUEUE_MAX);
+		virtq_reset(&r->q);
+	} else {
+		FUZZ_CHECK(r->q.why && !virtq_is_ready(&r->q));
+	}
+	configure(r, in);
+}
+
 static void step(struct run *r, struct fuzz_input *in)
 {
 	switch ((enum op)(fuzz_u8(in) % N_OPS)) {
@@ -158,8 +191,26 @@ static void step(struct run *r, struct fuzz_input *in)
 		virtq_reset(&r->q);
 		configure(r, in);
 		break;
+	case OP_SET_UP:
+		set_up(r, in);
+		break;
 	case N_OPS:
 		break;
+	}
+}
+
+static void map_memory(struct guest_mem *mem)
+{
+	static uint8_t bytes[FUZZ_MEM] __attribute__((aligned(16)));
+	struct guest_range range = { .len = WHOLE, .hva = bytes, .fd = -1 };
+
+	memset(bytes, 0, sizeof(bytes));
+	FUZZ_CHECK(guest_mem_add(mem, &range) == 0);
+	range.len = PIECE;
+	for (uint64_t i = 0; i < N_PIECES; i++) {
+		range.gpa = GPA(WHOLE + i * PIECE);
+		range.hva = bytes + range.gpa.addr;
+		FUZZ_CHECK(guest_mem_add(mem, &range) == 0);
 	}
 }
 
@@ -169,8 +220,7 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
 	static struct run r;
 
 	r = (struct run){ 0 };
-	FUZZ_CHECK(guest_mem_map_anonymous(&r.mem, GPA(0), FUZZ_MEM / 2) == 0);
-	FUZZ_CHECK(guest_mem_map_anonymous(&r.mem, GPA(FUZZ_MEM / 2), FUZZ_MEM / 2) == 0);
+	map_memory(&r.mem);
 	fake_driver_init(&r.driver, &r.mem, NULL, GPA(FUZZ_ARENA));
 	virtq_init(&r.q, &r.mem, QUEUE_MAX);
 	configure(&r, &in);

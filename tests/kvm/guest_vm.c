@@ -148,7 +148,8 @@ static void build(struct guest_vm *g)
 		    g->config->topology
 			? *g->config->topology
 			: topology_uniform(1, 1, g->config->n_cpus ? g->config->n_cpus : 1, 1),
-		.memory_mib = MEMORY_MIB,
+		.memory_mib = g->config->memory_mib ? g->config->memory_mib : MEMORY_MIB,
+		.disk = g->config->disk,
 		.net = g->config->net,
 		.console.names = { NULL, "frames", "relay" },
 		.com1 = on_com1,

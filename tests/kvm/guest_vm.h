@@ -15,9 +15,11 @@ struct guest_vm_config {
 	const char *cmdline;
 	const void *initrd;
 	size_t initrd_len;
-	uint32_t n_cpus;                     /* 0: 1 */
-	const struct topology *topology;     /* NULL: n_cpus in one LLC */
-	const struct virtio_net_config *net; /* NULL: none */
+	uint32_t n_cpus;                      /* 0: 1 */
+	const struct topology *topology;      /* NULL: n_cpus in one LLC */
+	uint64_t memory_mib;                  /* 0: 64 */
+	const struct virtio_blk_config *disk; /* NULL: none */
+	const struct virtio_net_config *net;  /* NULL: none */
 	/* After new bytes of @port; NULL: they are only recorded in port[].out. */
 	void (*on_output)(struct guest_vm *g, unsigned port);
 	/* The guest opened @port; NULL: nobody asks. */

@@ -1,4 +1,4 @@
-/* The console device under a real driver in a real guest: loses nothing, resets in flight, survives broken rules. */
+/* The console device under a real driver in a real guest: loses nothing, resets in flight. */
 #include "guest_vm.h"
 
 #include <dirent.h>
@@ -239,29 +239,6 @@ static void test_reset_with_output_in_flight_device_is_quiet_and_works_again(voi
 	send_initrd_after("reset_inflight=50 send event_idx irq", 5003);
 }
 
-static void test_broken_queue_rules_each_needs_reset_then_works_again(void **state UNUSED)
-{
-	static const char *const rules[] = { "loop",    "head", "next",    "jump",
-					     "address", "wrap", "indirect" };
-	struct buf initrd = { 0 };
-	make_initrd(&initrd);
-	struct guest_vm g;
-	guest_vm_run(&g,
-		     &(struct guest_vm_config){ .guest = "console",
-						.cmdline = "badqueue send",
-						.initrd = initrd.data,
-						.initrd_len = initrd.len,
-						.on_output = ack_exit },
-		     LIMIT_MS);
-	check_end(&g);
-	for (size_t i = 0; i < ARRAY_SIZE(rules); i++)
-		assert_non_null(strstr(buf_str(&g.com1), rules[i]));
-	assert_int_equal(g.stats.console_mmio.n_guest_faults, ARRAY_SIZE(rules));
-	assert_int_equal(g.port[CONSOLE_PORT_FRAMES].out.len, initrd.len); /* no innocent bytes */
-	guest_vm_fini(&g);
-	buf_fini(&initrd);
-}
-
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -276,7 +253,6 @@ int main(void)
 		cmocka_unit_test(test_tty_echo_returns_every_byte),
 		cmocka_unit_test(test_relay_echo_returns_every_byte),
 		cmocka_unit_test(test_reset_with_output_in_flight_device_is_quiet_and_works_again),
-		cmocka_unit_test(test_broken_queue_rules_each_needs_reset_then_works_again),
 	};
 	guest_vm_skip_without_kvm();
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -4,12 +4,16 @@
  *	pattern MIB		writes MIB mebibytes of a known pattern to stdout (pattern_hash: its sha256 by the host)
  *	result KIB		sends one test-result frame of KIB kibibytes over PID 1's channel, then ends
  *	relay PATH		serves a unix socket at PATH: echoes upper-cased bytes, ends with its client
+ *	udp FROM TO ADDRESS SIZE N	sends N datagrams of SIZE bytes from the network namespace FROM to ADDRESS in
+ *				TO, and checks each
  *	segv | abort | assert	dies so
  *	orphans N		leaves N children that end after it
  */
+#include <arpa/inet.h>
 #include <assert.h>
 #include <ctype.h>
 #include <fcntl.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -60,7 +64,7 @@ static int send_result(long kib)
 {
 	const char *env = getenv(GUEST_ENV_CHANNEL);
 	int fd = memfd_create("result", 0);
-	uint32_t type = FRAME_TEST_RESULT, state = 7;
+	uint32_t type = FRAME_RAW_PAYLOAD_OUTPUT, state = 7;
 	uint8_t block[1024];
 	union {
 		char buf[CMSG_SPACE(sizeof(int))];
@@ -112,6 +116,45 @@ static int serve(const char *path)
 	return 0;
 }
 
+/* A socket stays with the namespace it was made in. */
+static int udp_socket_in(const char *space)
+{
+	const struct timeval limit = { .tv_sec = 20 };
+	int fd = open(space, O_RDONLY | O_CLOEXEC);
+
+	if (fd < 0 || setns(fd, CLONE_NEWNET) < 0)
+		return -1;
+	close(fd);
+	fd = socket(AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0);
+	(void)setsockopt(fd, SOL_SOCKET, SO_RCVTIMEO, &limit,
+			 sizeof(limit)); /* a lost one is an error */
+	return fd;
+}
+
+static int send_datagrams(const char *from, const char *to, const char *address, size_t size,
+			  long n)
+{
+	static uint8_t sent[65536], got[65536];
+	struct sockaddr_in addr = { .sin_family = AF_INET, .sin_port = htons(5000) };
+	int a = udp_socket_in(from), b = udp_socket_in(to);
+	uint32_t state = 3;
+
+	if (a < 0 || b < 0 || size > sizeof(sent) ||
+	    inet_pton(AF_INET, address, &addr.sin_addr) != 1)
+		return fail("udp");
+	if (bind(b, (struct sockaddr *)&addr, sizeof(addr)) < 0 ||
+	    connect(a, (struct sockaddr *)&addr, sizeof(addr)) < 0)
+		return fail(address);
+	for (long i = 0; i < n; i++) {
+		fill(&state, sent, size);
+		if (send(a, sent, size, 0) != (ssize_t)size)
+			return fail("send");
+		if (recv(b, got, sizeof(got), 0) != (ssize_t)size || memcmp(sent, got, size) != 0)
+			return fail("recv");
+	}
+	return 0;
+}
+
 static int leave_orphans(long n)
 {
 	for (long i = 0; i < n; i++) {
@@ -148,6 +191,9 @@ int main(int argc, char **argv)
 		return serve(argv[2]);
 	if (argc == 3 && strcmp(argv[1], "orphans") == 0)
 		return leave_orphans(atol(argv[2]));
+	if (argc == 7 && strcmp(argv[1], "udp") == 0)
+		return send_datagrams(argv[2], argv[3], argv[4], (size_t)atol(argv[5]),
+				      atol(argv[6]));
 	if (argc == 2 &&
 	    (!strcmp(argv[1], "segv") || !strcmp(argv[1], "abort") || !strcmp(argv[1], "assert")))
 		return die(argv[1]);

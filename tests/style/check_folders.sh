@@ -7,7 +7,7 @@ cd "${1:-$here/../..}"
 long_file_lines=600 # look for a seam beyond (STYLE.md, section 13)
 
 folders=()
-for dir in src abi guest tests bench; do
+for dir in src abi guest tests bench examples; do
 	[[ -d $dir ]] && folders+=("$dir")
 done
 mapfile -t builds < <(find "${folders[@]}" -name meson.build | sort)

@@ -1,6 +1,6 @@
 #!/bin/bash
 # What the program takes and tells is what its documents say: each option of run and shell has its entry in docs/ktstr.1 and
-# its line in --help, and neither has one more; each check of doctor and each counter of a run is in docs/run-json.md.
+# its line in --help, and neither has one more; the same goes for plan and the manual's section PLACES; each check of doctor and each counter of a run is in docs/run-json.md.
 # usage: check_manual.sh [ROOT]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -23,10 +23,21 @@ documented() { # NAMES: each in backquotes in run-json.md
 	done
 }
 
+entries() { # SECTION of the manual: its options
+	sed -n "/^\.Sh $1/,/^\.Sh /s/^\.It Fl -\([a-z-]*\).*/\1/p" docs/ktstr.1
+}
+
 options=$(sed -n 's/^\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/run_options.c | grep -v '^help$')
 [[ $options ]] || { echo 'no option in src/cli/run_options.c'; exit 1; }
-same src/cli/run_options.c "$options" docs/ktstr.1 "$(sed -n 's/^\.It Fl -\([a-z-]*\).*/\1/p' docs/ktstr.1)"
+same src/cli/run_options.c "$options" docs/ktstr.1 "$(entries OPTIONS)"
 same src/cli/run_options.c "$options" --help "$(sed -n 's/^[[:space:]]*"  --\([a-z-]*\) .*/\1/p' src/cli/run_options.c)"
+
+options=$(sed -n 's/^\t\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/cmd_plan.c | grep -v '^help$')
+same src/cli/cmd_plan.c "$options" docs/ktstr.1 "$(entries PLACES)"
+
+options=$(sed -n 's/^\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/bench_options.c | grep -v '^help$')
+same src/cli/bench_options.c "$options" docs/ktstr.1 "$(entries BENCHMARKS)"
+same src/cli/bench_options.c "$options" --help "$(sed -n 's/^[[:space:]]*"  --\([a-z-]*\) .*/\1/p' src/cli/bench_options.c)"
 
 documented "$(grep -oE 'add\(d, "[a-z0-9_]+"' src/cli/cmd_doctor.c | sed 's/.*"\(.*\)"/\1/')"
 documented "$(grep -oE 'check_limit\(&d, "[a-z0-9_]+"' src/cli/cmd_doctor.c | sed 's/.*"\(.*\)"/\1/')"

@@ -131,13 +131,14 @@ expect scripts_syntax_error_fails 1 'tools/bad' "$here/check_scripts.sh" "$tree"
 # --- manual: of the real files, changed ---
 manual() { # NAME STATUS TEXT FILE SED
 	rm -rf "${tree:?}"/*
-	(cd "$here/../.." && cp --parents docs/ktstr.1 docs/run-json.md src/cli/{run_options,cmd_doctor,report}.c \
+	(cd "$here/../.." && cp --parents docs/ktstr.1 docs/run-json.md src/cli/{bench_options,run_options,cmd_doctor,cmd_plan,report}.c \
 		src/vmm/session.c "$tree")
 	sed -i "$5" "$tree/$4"
 	expect "$1" "$2" "$3" "$here/check_manual.sh" "$tree"
 }
 manual manual_of_the_tree_passes 0 '' docs/ktstr.1 ''
 manual manual_without_an_option_fails 1 'docs/ktstr.1 differ in: kaslr' docs/ktstr.1 '/^\.It Fl -kaslr/d'
+manual manual_plan_without_an_option_fails 1 'docs/ktstr.1 differ in: explain' docs/ktstr.1 '/^\.It Fl -explain/d'
 manual manual_with_a_dead_option_fails 1 'docs/ktstr.1 differ in: pit' src/cli/run_options.c '/^\t{ "pit"/d'
 manual manual_option_without_help_fails 1 '--help differ in: stdin' src/cli/run_options.c 's/"  --stdin /"  /'
 manual manual_unknown_check_fails 1 'lacks `memlock2`' src/cli/cmd_doctor.c 's/"memlock"/"memlock2"/'

@@ -3,7 +3,7 @@
 
 #include "virtio/virtio_wire.h"
 
-const struct subject_kind *const subject_kinds[] = { &subject_blk, &subject_console };
+const struct subject_kind *const subject_kinds[] = { &subject_blk, &subject_console, &subject_net };
 const size_t n_subject_kinds = ARRAY_SIZE(subject_kinds);
 
 static void open_device(struct subject *s)

@@ -16,11 +16,16 @@ enum { SUBJECT_ARENA = 1 << 20 }; /* of the good driver; the attacker's is below
 
 struct subject;
 
+enum {
+	SUBJECT_HOLDS_CHAINS = 1u << 0, /* has several chains of one queue in flight */
+	SUBJECT_HAS_HEADERS = 1u << 1,  /* what comes on output_queue begins with a header */
+};
+
 struct subject_kind {
 	const char *name;
 	uint32_t n_queues;
 	uint32_t output_queue; /* one whose chains a kick brings to the host */
-	bool holds_chains;     /* has several chains of one queue in flight */
+	unsigned traits;       /* SUBJECT_* */
 	/* Makes the device and what it is connected to, on s->rig.reactor. */
 	struct virtio_dev *(*open)(struct subject *s);
 	void (*close)(struct subject *s);
@@ -37,7 +42,7 @@ struct subject_kind {
 extern const struct subject_kind *const subject_kinds[];
 extern const size_t n_subject_kinds;
 
-extern const struct subject_kind subject_blk, subject_console; /* subject_<name>.c */
+extern const struct subject_kind subject_blk, subject_console, subject_net; /* subject_<name>.c */
 
 struct subject {
 	const struct subject_kind *kind;

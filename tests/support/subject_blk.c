@@ -32,7 +32,12 @@ static struct virtio_dev *blk_open(struct subject *s)
 	ASSERT(h->fd >= 0);
 	int res = fd_write_all(h->fd, zeros, sizeof(zeros));
 	ASSERT(res == 0);
-	const struct virtio_blk_config config = { .fd = h->fd, .capacity = DISK, .id = "subject" };
+	const struct virtio_blk_config config = {
+		.fd = h->fd,
+		.file = { .capacity = DISK, .block_size = VIRTIO_BLK_SECTOR, .discards = true },
+		.limits = { .depth = VIRTIO_BLK_DEPTH_MAX },
+		.id = "subject",
+	};
 	res = virtio_blk_new(&config, s->rig.reactor, &h->blk, &err);
 	ASSERT(res == 0);
 	s->host = h;
@@ -147,7 +152,7 @@ static void blk_load(struct subject *s)
 const struct subject_kind subject_blk = {
 	.name = "blk",
 	.n_queues = 1,
-	.holds_chains = true,
+	.traits = SUBJECT_HOLDS_CHAINS | SUBJECT_HAS_HEADERS,
 	.open = blk_open,
 	.close = blk_close,
 	.boot = blk_boot,

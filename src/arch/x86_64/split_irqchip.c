@@ -9,6 +9,7 @@
  */
 #include "arch/x86_64/split_irqchip.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <linux/kvm.h>
 #include <stdlib.h>
@@ -26,6 +27,14 @@ struct arch_irqchip {
 	bool is_routed[IOAPIC_N_PINS];
 	struct kvm_irq_routing_msi routes[IOAPIC_N_PINS];
 };
+
+/* struct kvm_irq_routing with its array. */
+struct routing {
+	uint32_t n, flags;
+	struct kvm_irq_routing_entry entries[IOAPIC_N_PINS];
+};
+static_assert(offsetof(struct routing, entries) == sizeof(struct kvm_irq_routing),
+	      "passed to KVM as it is");
 
 int split_irqchip_enable(int vm_fd, struct error *err)
 {
@@ -67,17 +76,14 @@ static void on_send(void *ctx, const struct ioapic_message *message)
 static void on_watch(void *ctx, unsigned pin, const struct ioapic_message *message)
 {
 	struct arch_irqchip *c = ctx;
-	struct {
-		struct kvm_irq_routing head;
-		struct kvm_irq_routing_entry entries[IOAPIC_N_PINS];
-	} table = { 0 };
+	struct routing table = { 0 };
 
 	c->is_routed[pin] = message != NULL;
 	if (message)
 		c->routes[pin] = msi_of(message);
 	for (uint32_t gsi = 0; gsi < IOAPIC_N_PINS; gsi++)
 		if (c->is_routed[gsi])
-			table.entries[table.head.nr++] = (struct kvm_irq_routing_entry){
+			table.entries[table.n++] = (struct kvm_irq_routing_entry){
 				.gsi = gsi, .type = KVM_IRQ_ROUTING_MSI, .u.msi = c->routes[gsi]
 			};
 	if (ioctl(c->vm_fd, KVM_SET_GSI_ROUTING, &table) < 0)

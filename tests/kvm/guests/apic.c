@@ -15,6 +15,11 @@ enum {
 	VECTOR = 0x40,
 	VECTOR_SPURIOUS = 0xff,
 	GATE_INTERRUPT = 0x8e00, /* present, DPL 0, interrupts off */
+	ICR_INIT = 0x500,
+	ICR_STARTUP = 0x600,
+	ICR_ASSERT = 0x4000,
+	ICR_OTHERS = 0xc0000, /* all excluding self */
+	ICR_PENDING = 0x1000,
 };
 
 struct gate {
@@ -121,6 +126,19 @@ static void load_idt(void)
 void lapic_enable(void)
 {
 	lapic_write(LAPIC_SPURIOUS, 0x100 | VECTOR_SPURIOUS);
+}
+
+static void send_to_others(uint32_t command)
+{
+	mmio_write32(LAPIC_BASE + LAPIC_ICR_LOW, ICR_OTHERS | ICR_ASSERT | command);
+	while (mmio_read32(LAPIC_BASE + LAPIC_ICR_LOW) & ICR_PENDING)
+		cpu_pause();
+}
+
+void lapic_start_others(uint8_t page)
+{
+	send_to_others(ICR_INIT);
+	send_to_others(ICR_STARTUP | page);
 }
 
 void interrupts_route(unsigned gsi, void (*on_interrupt)(void))

@@ -27,6 +27,8 @@ void write_msr(uint32_t msr, uint64_t v);
 bool lapic_is_x2apic(void);
 uint32_t lapic_id(void);
 void lapic_enable(void);
+/* INIT and SIPI to all other CPUs: they begin at page @page, in real mode. Needs lapic_enable. */
+void lapic_start_others(uint8_t page);
 /*
  * GSI @gsi, edge, active high, to this CPU; @on_interrupt runs with interrupts off, EOI follows by
  * itself. One GSI per guest: a second call replaces the first. Enables the local APIC; interrupts

@@ -4,8 +4,6 @@
  *
  *	reset_inflight[=N]  N times (100): fill every queue, kick, reset at once, check that nothing is
  *	                    written any more
- *	badqueue            break each rule of queues once: the device must ask for a reset, and work
- *	                    again after it
  *	flood[=N]           send the initrd N times (for ever) on port 1
  *	abandon             offer the initrd on port 1 in as many buffers as the queue holds, and power
  *	                    off at once
@@ -25,7 +23,7 @@
 
 #include "abi/frame.h"
 
-enum { EOT = 4, SCRIBBLE = 0xa5, INFLIGHT_SIZE = 4096, LOOK_LOOPS = 500, FAULT_POLLS = 100 * 1000 };
+enum { EOT = 4, SCRIBBLE = 0xa5, INFLIGHT_SIZE = 4096, LOOK_LOOPS = 500 };
 
 static struct console_options options;
 
@@ -131,77 +129,6 @@ static void reset_inflight(uint64_t times)
 	}
 }
 
-/* Each breaks one rule on the transmit queue of the frame port; the kick follows. */
-
-static void bad_loop(volatile struct vq_ring *r)
-{
-	for (uint16_t i = 0; i < 2; i++) {
-		r->desc[i].flags = VRING_DESC_F_NEXT;
-		r->desc[i].next = !i;
-	}
-}
-
-static void bad_head(volatile struct vq_ring *r)
-{
-	r->avail.ring[0] = VQ_SIZE;
-}
-
-static void bad_next(volatile struct vq_ring *r)
-{
-	r->desc[0].flags = VRING_DESC_F_NEXT;
-	r->desc[0].next = VQ_SIZE;
-}
-
-static void bad_jump(volatile struct vq_ring *r)
-{
-	r->avail.idx = VQ_SIZE + 1;
-}
-
-static void bad_address(volatile struct vq_ring *r)
-{
-	r->desc[0].addr = 0xd0000000; /* in the MMIO gap */
-}
-
-static void bad_wrap(volatile struct vq_ring *r)
-{
-	r->desc[0].addr = UINT64_MAX - 7;
-	r->desc[0].len = 16;
-}
-
-static void bad_indirect(volatile struct vq_ring *r)
-{
-	r->desc[0].flags = VRING_DESC_F_INDIRECT;
-	r->desc[0].len = 24; /* no multiple of a descriptor's size */
-}
-
-static const struct {
-	const char *name;
-	void (*break_it)(volatile struct vq_ring *r);
-} bad_cases[] = {
-	{ "loop", bad_loop },         { "head", bad_head },       { "next", bad_next },
-	{ "jump", bad_jump },         { "address", bad_address }, { "wrap", bad_wrap },
-	{ "indirect", bad_indirect },
-};
-
-static void bad_queue(void)
-{
-	static uint8_t bytes[16] = "innocent bytes\n";
-	for (size_t i = 0; i < ARRAY_SIZE(bad_cases); i++) {
-		console_open(&options);
-		struct vq *q = console_transmit_queue(PORT_FRAMES);
-		vq_post(q, 0, bytes, sizeof(bytes), false);
-		bad_cases[i].break_it(q->ring);
-		vq_kick(q);
-		int polls = 0;
-		while (!vq_device_needs_reset(CONSOLE_MMIO))
-			if (++polls == FAULT_POLLS)
-				guest_die(bad_cases[i].name);
-		serial_put("needs reset: ");
-		serial_put(bad_cases[i].name);
-		serial_put("\n");
-	}
-}
-
 void guest_main(const struct boot_params *boot)
 {
 	options.event_idx = boot_word(boot, "event_idx", NULL);
@@ -209,8 +136,6 @@ void guest_main(const struct boot_params *boot)
 	uint64_t resets = 100, floods = UINT64_MAX;
 	if (boot_word(boot, "reset_inflight", &resets))
 		reset_inflight(resets);
-	if (boot_word(boot, "badqueue", NULL))
-		bad_queue();
 	console_open(&options);
 	serial_put("console open\n");
 	if (boot_word(boot, "flood", &floods))

@@ -7,11 +7,6 @@
 
 enum {
 	TRAMPOLINE = 0x8000,
-	ICR_INIT = 0x500,
-	ICR_STARTUP = 0x600,
-	ICR_ASSERT = 0x4000,
-	ICR_OTHERS = 0xc0000, /* all excluding self */
-	ICR_PENDING = 0x1000,
 	SETTLE_LOOPS = 100 * 1000, /* a quarter of a second on an interpreting KVM */
 	WAIT_LOOPS = 400 * SETTLE_LOOPS,
 	MAX_IDS = 256,
@@ -27,13 +22,6 @@ static volatile uint8_t *in_copy(const uint8_t *symbol)
 static uint32_t count(void)
 {
 	return *(volatile uint32_t *)in_copy(smp_count);
-}
-
-static void send_to_others(uint32_t command)
-{
-	mmio_write32(LAPIC_BASE + LAPIC_ICR_LOW, ICR_OTHERS | ICR_ASSERT | command);
-	while (mmio_read32(LAPIC_BASE + LAPIC_ICR_LOW) & ICR_PENDING)
-		cpu_pause();
 }
 
 static void wait_until_settled(void)
@@ -58,8 +46,7 @@ void guest_main(const struct boot_params *boot)
 	memcpy((void *)(uintptr_t)TRAMPOLINE, smp_trampoline,
 	       (size_t)(smp_trampoline_end - smp_trampoline));
 	lapic_enable();
-	send_to_others(ICR_INIT);
-	send_to_others(ICR_STARTUP | TRAMPOLINE >> 12);
+	lapic_start_others(TRAMPOLINE >> 12);
 
 	uint64_t cpus = 0;
 	if (boot_word(boot, "cpus", &cpus) && cpus)

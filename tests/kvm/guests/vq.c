@@ -97,15 +97,26 @@ bool vq_device_needs_reset(uintptr_t mmio)
 	return mmio_read32(mmio + VIRTIO_MMIO_STATUS) & STATUS_NEEDS_RESET;
 }
 
-void vq_post(struct vq *q, uint16_t n, const void *data, uint32_t size, bool write)
+void vq_post_chain(struct vq *q, uint16_t first, const struct vq_piece *pieces, uint16_t n)
 {
-	volatile struct vring_desc *d = &q->ring->desc[n];
-	d->addr = (uint64_t)data;
-	d->len = size;
-	d->flags = write ? VRING_DESC_F_WRITE : 0;
-	q->ring->avail.ring[q->ring->avail.idx % VQ_SIZE] = n;
+	for (uint16_t i = 0; i < n; i++) {
+		volatile struct vring_desc *d = &q->ring->desc[first + i];
+		bool has_next = i + 1 < n;
+
+		d->addr = (uint64_t)pieces[i].data;
+		d->len = pieces[i].size;
+		d->flags = (uint16_t)((pieces[i].write ? VRING_DESC_F_WRITE : 0) |
+				      (has_next ? VRING_DESC_F_NEXT : 0));
+		d->next = (uint16_t)(has_next ? first + i + 1 : 0);
+	}
+	q->ring->avail.ring[q->ring->avail.idx % VQ_SIZE] = first;
 	compiler_barrier(); /* the entry before the index; pairs with the device's load of idx */
 	q->ring->avail.idx++;
+}
+
+void vq_post(struct vq *q, uint16_t n, const void *data, uint32_t size, bool write)
+{
+	vq_post_chain(q, n, &(struct vq_piece){ data, size, write }, 1);
 }
 
 void vq_kick(struct vq *q)

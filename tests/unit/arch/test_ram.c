@@ -6,6 +6,7 @@
 
 #include <cmocka.h>
 #include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "arch/arch.h"
@@ -97,6 +98,27 @@ static void test_initrd_kernel_larger_than_ram_is_refused(void **state)
 	assert_int_equal(arch_initrd_place(2 * GIB, 2 * GIB + 1, 4096, &at, &err), -ENOMEM);
 }
 
+/* e820 and the place of the initrd follow the sizes, slots and SRAT the layout: they must be one. */
+static void test_ranges_are_the_layouts_stretches(void **state)
+{
+	srandom(1);
+	for (unsigned i = 0; i < 5000; i++) {
+		const uint32_t nodes = 1 + (uint32_t)random() % 8;
+		const struct topology t = topology_uniform(nodes, nodes, 1, 1);
+		const uint64_t bytes = 2 * MIB * (nodes + (uint64_t)random() % 4000);
+		struct arch_ram_range r[ARCH_MAX_RAM_RANGES];
+		struct memory_layout l;
+		struct error err;
+		size_t at = 0;
+
+		assert_int_equal(memory_layout_make(&t, bytes, &arch_memory_space, &l, &err), 0);
+		for (size_t n = 0; n < arch_ram_ranges(bytes, r); n++)
+			for (uint64_t len = 0; len < r[n].len; len += l.ranges[at++].len)
+				assert_int_equal(l.ranges[at].gpa, r[n].gpa.addr + len);
+		assert_int_equal(at, l.n_ranges);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -105,6 +127,7 @@ int main(void)
 		cmocka_unit_test(test_initrd_too_large_names_both_sizes_and_the_need),
 		cmocka_unit_test(test_initrd_absurd_sizes_are_refused_without_wrapping),
 		cmocka_unit_test(test_initrd_kernel_larger_than_ram_is_refused),
+		cmocka_unit_test(test_ranges_are_the_layouts_stretches),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -122,6 +122,20 @@ static void test_pread_exact_reads_at_an_offset_or_fails(void **state UNUSED)
 	assert_int_equal(fd_pread_exact(fd, bytes, 1, UINT64_MAX), -EINVAL);
 }
 
+static void test_pwrite_all_writes_at_an_offset_or_fails(void **state UNUSED)
+{
+	CLEANUP(fd_closep) int fd = memfd_create("test", MFD_CLOEXEC);
+	char bytes[8];
+
+	assert_int_equal(fd_pwrite_all(fd, "ab", 2, 6), 0);
+	assert_int_equal(fd_pread_exact(fd, bytes, 8, 0), 0);
+	assert_memory_equal(bytes, "\0\0\0\0\0\0ab", 8);
+	assert_int_equal(fd_pwrite_all(fd, "", 0, 100), 0);
+	assert_int_equal(lseek(fd, 0, SEEK_END), 8);
+	assert_int_equal(fd_pwrite_all(fd, "a", 1, UINT64_MAX), -EINVAL);
+	assert_int_equal(fd_pwrite_all(-1, "a", 1, 0), -EBADF);
+}
+
 /* The pipe holds 64 KiB: a write of a MiB takes many turns of a reader that sleeps in between. */
 static void test_write_all_to_a_slow_reader_and_interrupted_is_whole(void **state UNUSED)
 {
@@ -207,6 +221,7 @@ int main(void)
 		cmocka_unit_test(test_read_exact_in_pieces_and_interrupted_is_whole),
 		cmocka_unit_test(test_read_exact_early_end_is_eio),
 		cmocka_unit_test(test_pread_exact_reads_at_an_offset_or_fails),
+		cmocka_unit_test(test_pwrite_all_writes_at_an_offset_or_fails),
 		cmocka_unit_test(test_write_all_to_a_slow_reader_and_interrupted_is_whole),
 		cmocka_unit_test(test_write_all_to_nobody_is_epipe),
 		cmocka_unit_test(test_set_nonblock_on_and_off),

@@ -5,6 +5,8 @@
 #include <stdint.h>
 
 #include <cmocka.h>
+#include <errno.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "base/memory_layout.h"
@@ -112,6 +114,86 @@ static void test_make_impossible_sizes_are_named(void **state)
 	check_fails(&t, 64 * MIB, "adds up to");
 }
 
+/* Uniform or not, with sizes of their own or not, with nodes without CPUs; returns its memory. */
+static uint64_t random_machine(struct topology *t)
+{
+	uint32_t nodes = 1 + (uint32_t)random() % TOPOLOGY_MAX_NODES;
+	uint64_t unit = TOPOLOGY_MEMORY_UNIT, own = 0;
+	uint32_t sharers = 0;
+
+	*t = topology_uniform(nodes, nodes, 1, 1);
+	for (uint32_t i = 0; i < nodes; i++) {
+		if (random() % 3)
+			t->nodes[i].memory =
+			    unit * (1 + (uint64_t)random() % (random() % 8 ? 1000 : 100000));
+		if (i && random() % 4 == 0)
+			t->nodes[i].n_llcs = 0;
+		own += t->nodes[i].memory;
+		sharers += !t->nodes[i].memory;
+	}
+	return own + (sharers ? unit * (sharers + (uint64_t)random() % 5000) : 0);
+}
+
+static void check_random_layout(const struct topology *t, uint64_t bytes)
+{
+	struct memory_layout l = make(t, bytes);
+	uint64_t end = 0, sum = 0, least = UINT64_MAX, most = 0;
+	uint32_t node = 0;
+
+	assert_true(l.n_ranges <= MEMORY_LAYOUT_MAX_RANGES);
+	for (size_t i = 0; i < l.n_ranges; i++) {
+		const struct memory_range *r = &l.ranges[i];
+
+		assert_true(r->len && r->len % TOPOLOGY_MEMORY_UNIT == 0);
+		/* Each begins where the one before it ended, but for the gap. */
+		assert_true(r->gpa == end || (end == pc.gap_start && r->gpa == pc.gap_end));
+		assert_true(r->gpa + r->len <= pc.gap_start || r->gpa >= pc.gap_end);
+		assert_true(r->node == node || r->node == node + 1);
+		node = r->node;
+		end = r->gpa + r->len;
+		sum += r->len;
+	}
+	assert_int_equal(sum, bytes);
+	assert_int_equal(end, memory_layout_end(&l));
+	assert_int_equal(node, t->n_nodes - 1);
+	for (uint32_t i = 0; i < t->n_nodes; i++) {
+		uint64_t has = memory_layout_node_bytes(&l, i);
+
+		if (t->nodes[i].memory) {
+			assert_int_equal(has, t->nodes[i].memory);
+			continue;
+		}
+		least = num_min(least, has);
+		most = num_max(most, has);
+	}
+	assert_true(most == 0 || most - least <= TOPOLOGY_MEMORY_UNIT);
+}
+
+static void test_make_random_machines_keep_every_rule(void **state)
+{
+	srandom(1);
+	for (unsigned i = 0; i < 20000; i++) {
+		struct topology t;
+		uint64_t bytes = random_machine(&t);
+
+		check_random_layout(&t, bytes);
+	}
+}
+
+/* The last byte that fits, and one unit more. */
+static void test_make_ends_with_the_space(void **state)
+{
+	const struct topology t = topology_uniform(3, 3, 1, 1);
+	uint64_t room = pc.limit - GIB;
+	struct memory_layout l = make(&t, room);
+	struct error err;
+
+	assert_int_equal(memory_layout_end(&l), pc.limit);
+	assert_int_equal(memory_layout_make(&t, room + TOPOLOGY_MEMORY_UNIT, &pc, &l, &err),
+			 -ERANGE);
+	assert_non_null(strstr(err.text, "67108864 MiB"));
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -120,6 +202,8 @@ int main(void)
 		cmocka_unit_test(test_make_the_gap_splits_the_node_that_reaches_it),
 		cmocka_unit_test(test_make_own_sizes_first_the_rest_is_shared),
 		cmocka_unit_test(test_make_impossible_sizes_are_named),
+		cmocka_unit_test(test_make_random_machines_keep_every_rule),
+		cmocka_unit_test(test_make_ends_with_the_space),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -54,6 +54,74 @@ static void test_parse_out_of_range_names_it(void **state UNUSED)
 	}
 }
 
+static void test_bytes_take_units_of_1024(void **state UNUSED)
+{
+	static const struct {
+		const char *text;
+		uint64_t value;
+	} cases[] = {
+		{ "0", 0 },
+		{ "512", 512 },
+		{ "64K", 64 * KIB },
+		{ "10M", 10 * MIB },
+		{ "1G", GIB },
+		{ "3T", 3 * TIB },
+		{ "16777215T", 16777215 * TIB },
+		{ "0T", 0 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		uint64_t v = 1;
+		struct error err;
+		assert_int_equal(num_parse_bytes("n", cases[i].text, 0, UINT64_MAX, &v, &err), 0);
+		assert_int_equal(v, cases[i].value);
+	}
+}
+
+static void test_bytes_refuse_all_else_and_name_the_range(void **state UNUSED)
+{
+	static const struct {
+		const char *text, *says;
+	} bad[] = {
+		{ "", "no number of bytes" },
+		{ "K", "'K'" },
+		{ "1k", "'1k'" },
+		{ "1KB", "'1KB'" },
+		{ "1.5G", "'1.5G'" },
+		{ "-1", "'-1'" },
+		{ " 1", "' 1'" },
+		{ "1 K", "'1 K'" },
+		{ "1023", "1K to 1G" },
+		{ "2G", "1K to 1G" },
+		{ "1025M", "1K to 1G" },
+		{ "16777216T", "1K to 1G" },
+		{ "99999999999999999999", "1K to 1G" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		uint64_t v = 99;
+		struct error err;
+		assert_true(num_parse_bytes("--size", bad[i].text, KIB, GIB, &v, &err) < 0);
+		assert_int_equal(err.class, ERROR_USAGE);
+		assert_non_null(strstr(err.text, "--size: "));
+		assert_non_null(strstr(err.text, bad[i].says));
+		assert_int_equal(v, 99);
+	}
+}
+
+static void test_bytes_are_told_short_and_exact(void **state UNUSED)
+{
+	char text[NUM_BYTES_TEXT_MAX];
+
+	assert_string_equal(num_format_bytes(0, text), "0");
+	assert_string_equal(num_format_bytes(1000, text), "1000");
+	assert_string_equal(num_format_bytes(64 * KIB, text), "64K");
+	assert_string_equal(num_format_bytes(1536 * MIB, text), "1536M");
+	assert_string_equal(num_format_bytes(16 * TIB, text), "16T");
+	assert_string_equal(num_format_bytes(4096 * TIB, text), "4096T");
+	assert_string_equal(num_format_bytes(UINT64_MAX, text), "18446744073709551615");
+}
+
 static void test_add_and_mul_tell_of_overflow(void **state UNUSED)
 {
 	uint64_t v;
@@ -86,6 +154,9 @@ int main(void)
 		cmocka_unit_test(test_parse_accepts_plain_decimal_in_range),
 		cmocka_unit_test(test_parse_refuses_all_else_and_keeps_the_result),
 		cmocka_unit_test(test_parse_out_of_range_names_it),
+		cmocka_unit_test(test_bytes_take_units_of_1024),
+		cmocka_unit_test(test_bytes_refuse_all_else_and_name_the_range),
+		cmocka_unit_test(test_bytes_are_told_short_and_exact),
 		cmocka_unit_test(test_add_and_mul_tell_of_overflow),
 		cmocka_unit_test(test_alignment_and_powers),
 	};

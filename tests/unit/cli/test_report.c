@@ -1,4 +1,5 @@
 /* The JSON document, whatever a guest or a path put into it, and where it may be written. */
+#include "cli/document.h"
 #include "cli/report.h"
 
 #include <errno.h>
@@ -156,16 +157,16 @@ static void test_check_tells_bad_paths_and_leaves_nothing(void **state)
 	struct fixture *f = *state;
 	struct error err;
 
-	assert_int_equal(report_check_path(f->path, &err), 0);
+	assert_int_equal(document_check_path(f->path, &err), 0);
 	assert_int_equal(access(f->path, F_OK), -1);
 	assert_int_equal(rmdir(f->dir), 0); /* so nothing was left in it */
-	assert_int_equal(report_check_path(f->path, &err), -ENOENT);
+	assert_int_equal(document_check_path(f->path, &err), -ENOENT);
 	assert_int_equal(err.class, ERROR_USAGE);
 	assert_non_null(strstr(err.text, f->path));
 	assert_int_equal(mkdir(f->dir, 0755), 0);
-	assert_int_equal(report_check_path(f->dir, &err), -EISDIR);
-	assert_int_equal(report_check_path("/dev/null", &err), 0);
-	assert_int_equal(report_check_path("-", &err), 0);
+	assert_int_equal(document_check_path(f->dir, &err), -EISDIR);
+	assert_int_equal(document_check_path("/dev/null", &err), 0);
+	assert_int_equal(document_check_path("-", &err), 0);
 }
 
 static void test_device_and_pipe_are_written_in_place(void **state)
@@ -203,6 +204,41 @@ static void test_losses_of_streams_become_notes(void **state)
 	assert_non_null(strstr(f->result.notes[0], "3 bytes"));
 }
 
+static void add_test_frame(struct fixture *f, enum frame_type type, const char *text)
+{
+	test_results_add(&f->result.tests, (uint16_t)type, text, strlen(text));
+}
+
+static void test_tests_are_in_the_document(void **state)
+{
+	struct fixture *f = *state;
+
+	add_test_frame(f, FRAME_SCENARIO_START, "{\"version\":1,\"depth\":0,\"name\":\"a\"}");
+	add_test_frame(f, FRAME_TEST_RESULT,
+		       "{\"version\":1,\"depth\":0,\"name\":\"a\",\"outcome\":\"INCONCLUSIVE\","
+		       "\"message\":\"noise\",\"duration_ms\":7}");
+	json_t *doc = write_and_load(f);
+	json_t *tests = json_object_get(doc, "tests");
+	assert_int_equal(json_array_size(tests), 1);
+	assert_string_equal(text_of(json_array_get(tests, 0), "outcome"), "INCONCLUSIVE");
+	assert_string_equal(text_of(json_array_get(tests, 0), "message"), "noise");
+	json_decref(doc);
+	report_note_losses(&f->result);
+	assert_int_equal(f->result.n_notes, 0);
+}
+
+static void test_missing_and_unreadable_results_become_notes(void **state)
+{
+	struct fixture *f = *state;
+
+	add_test_frame(f, FRAME_SCENARIO_START, "{\"version\":1,\"depth\":0,\"name\":\"a\"}");
+	add_test_frame(f, FRAME_TEST_RESULT, "PASS");
+	report_note_losses(&f->result);
+	assert_int_equal(f->result.n_notes, 2);
+	assert_non_null(strstr(f->result.notes[0], "1 records of tests ignored"));
+	assert_non_null(strstr(f->result.notes[1], "test 'a' came to no result"));
+}
+
 #define WITH_DIR(test) cmocka_unit_test_setup_teardown(test, setup, teardown)
 
 int main(void)
@@ -214,6 +250,8 @@ int main(void)
 		WITH_DIR(test_check_tells_bad_paths_and_leaves_nothing),
 		WITH_DIR(test_device_and_pipe_are_written_in_place),
 		WITH_DIR(test_losses_of_streams_become_notes),
+		WITH_DIR(test_tests_are_in_the_document),
+		WITH_DIR(test_missing_and_unreadable_results_become_notes),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -51,14 +51,15 @@ static void test_defaults(void **state UNUSED)
 
 	assert_int_equal(parse(&l, "run -- true", &o, &err), 0);
 	assert_null(o.kernel);
-	assert_int_equal(o.memory_mib, 512);
+	assert_int_equal(o.memory_mib, 0); /* what is needed */
 	assert_int_equal(o.timeout_s, 600);
 	assert_int_equal(topology_n_cpus(&o.topology), 1);
 	assert_string_equal(o.command[0], "true");
 	assert_null(o.command[1]);
 	assert_false(o.timeline || o.keep || o.force || o.kaslr || o.pit || o.interactive);
 	assert_false(o.forward_stdin || o.help);
-	assert_null(o.disk);
+	assert_false(o.has_disk);
+	assert_null(o.net);
 	done(&l, &o);
 	assert_int_equal(parse(&l, "shell", &o, &err), 0);
 	assert_true(o.interactive);
@@ -78,7 +79,7 @@ static void test_every_option_is_taken(void **state UNUSED)
 		  "run --kernel K --topology 2,4,2,1 --memory 1024 --timeout 5 --append a=1 "
 		  "--append b "
 		  "--include /x --include /y:/z --modules M --relay /g:/h --dmesg D --json J "
-		  "--disk /i,ro",
+		  "--disk /i,ro --net pair",
 		  &o, &err),
 	    0);
 	assert_string_equal(o.kernel, "K");
@@ -95,17 +96,20 @@ static void test_every_option_is_taken(void **state UNUSED)
 	assert_string_equal(o.relay_host, "/h");
 	assert_string_equal(o.dmesg, "D");
 	assert_string_equal(o.json, "J");
-	assert_string_equal(o.disk, "/i");
-	assert_true(o.disk_read_only);
+	assert_true(o.has_disk && o.disk.read_only);
+	assert_string_equal(o.disk.path, "/i");
+	assert_true(run_options_has_net_pair(&o));
 	done(&l, &o);
 	assert_int_equal(parse(&l,
 			       "run --initrd I --cpu -cx16,-popcnt --timeline --keep --force "
-			       "--kaslr --pit --stdin --disk J",
+			       "--kaslr --pit --stdin --disk J --net plain",
 			       &o, &err),
 			 0);
 	assert_string_equal(o.initrd, "I");
-	assert_string_equal(o.disk, "J");
-	assert_false(o.disk_read_only);
+	assert_string_equal(o.disk.path, "J");
+	assert_false(o.disk.read_only);
+	assert_string_equal(o.net, "plain");
+	assert_false(run_options_has_net_pair(&o));
 	assert_true(o.cpu_mask.n > 0);
 	assert_true(o.timeline && o.keep && o.force && o.kaslr && o.pit && o.forward_stdin);
 	done(&l, &o);
@@ -131,15 +135,25 @@ static void test_options_end_at_the_command(void **state UNUSED)
 	}
 }
 
-static void test_odd_memory_is_rounded_up(void **state UNUSED)
+static void test_hugepages_are_off_tried_or_required(void **state UNUSED)
 {
-	struct run_options o;
-	struct error err;
-	struct line l;
+	static const struct {
+		const char *line;
+		enum vm_hugepages want;
+	} cases[] = { { "run", VM_HUGEPAGES_OFF },
+		      { "run --hugepages off", VM_HUGEPAGES_OFF },
+		      { "run --hugepages try", VM_HUGEPAGES_TRY },
+		      { "run --hugepages require", VM_HUGEPAGES_REQUIRE } };
 
-	assert_int_equal(parse(&l, "run --memory 3", &o, &err), 0);
-	assert_int_equal(o.memory_mib, 4);
-	done(&l, &o);
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		struct run_options o;
+		struct error err;
+		struct line l;
+
+		assert_int_equal(parse(&l, cases[i].line, &o, &err), 0);
+		assert_int_equal(o.hugepages, cases[i].want);
+		done(&l, &o);
+	}
 }
 
 static void test_last_relay_counts_and_its_host_may_be_left_out(void **state UNUSED)
@@ -181,7 +195,9 @@ static void test_bad_lines_are_usage_and_name_the_culprit(void **state UNUSED)
 		{ "shell --nope", "ktstr shell --help" },
 		{ "run --memory 0", "--memory" },
 		{ "run --memory 1", "2 to" },
-		{ "run --memory 1048577", "1048576" },
+		{ "run --memory 4294967298", "4294967296" },
+		{ "run --memory 513", "nearest are 512 and 514" },
+		{ "run --hugepages maybe", "'maybe' is not off, try or require" },
 		{ "run --memory 1g", "'1g'" },
 		{ "run --memory ''", "--memory" },
 		{ "run --timeout -1", "'-1'" },
@@ -196,6 +212,9 @@ static void test_bad_lines_are_usage_and_name_the_culprit(void **state UNUSED)
 		{ "run --initrd I --include /x", "--initrd" },
 		{ "run --initrd I --relay /x", "--initrd" },
 		{ "shell --initrd I", "--initrd" },
+		{ "run --net tap -- true", "'tap'" },
+		{ "run --net '' -- true", "plain nor pair" },
+		{ "run --initrd I --net pair", "--net plain" },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -216,7 +235,7 @@ int main(void)
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_every_option_is_taken),
 		cmocka_unit_test(test_options_end_at_the_command),
-		cmocka_unit_test(test_odd_memory_is_rounded_up),
+		cmocka_unit_test(test_hugepages_are_off_tried_or_required),
 		cmocka_unit_test(test_last_relay_counts_and_its_host_may_be_left_out),
 		cmocka_unit_test(test_help_asks_for_nothing_else),
 		cmocka_unit_test(test_bad_lines_are_usage_and_name_the_culprit),

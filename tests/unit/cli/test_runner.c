@@ -206,6 +206,73 @@ static void test_verdict_and_all_streams_arrive(void **state)
 	assert_int_equal(wait_for_child(f), 0);
 }
 
+/* The tests of the guest */
+
+#define RESULT_OF(name, rest)                                                                      \
+	"{\"version\":1,\"depth\":0,\"name\":\"" name                                              \
+	"\",\"outcome\":\"FAIL\",\"message\":\"" rest "\",\"duration_ms\":1}"
+
+static void script_tests(struct actor *a)
+{
+	static const char start[] = "{\"version\":1,\"depth\":0,\"name\":\"a\"}";
+	static const char result[] = RESULT_OF("a", "why");
+
+	say(a, FRAME_SCENARIO_START, start, sizeof(start) - 1);
+	say(a, FRAME_TEST_RESULT, result, sizeof(result) - 1);
+	say(a, FRAME_SCENARIO_START, "damaged", 7);
+	say_outcome(a, OUTCOME_PASS, "");
+}
+
+static void test_results_of_tests_are_kept(void **state)
+{
+	struct fixture *f = *state;
+
+	play(f, script_tests);
+	const struct test_result *t = test_results_next(&f->result.tests, NULL);
+	assert_non_null(t);
+	assert_string_equal(t->name, "a");
+	assert_true(t->has_outcome);
+	assert_int_equal(t->outcome, OUTCOME_FAIL);
+	assert_string_equal(t->message, "why");
+	assert_int_equal(f->result.tests.n_ignored, 1);
+}
+
+static void say_com2(struct actor *a, const char *text)
+{
+	say(a, FRAME_VM_COM2, text, strlen(text));
+}
+
+static void script_tests_over_com2(struct actor *a)
+{
+	char spaces[5000]; /* longer than a line that is kept whole */
+
+	memset(spaces, ' ', sizeof(spaces) - 1);
+	spaces[sizeof(spaces) - 1] = '\0';
+	say_com2(a, "before\r\n\n===KTSTR_TEST_RES");
+	say_com2(a, "ULT_START===\n");
+	say_com2(a, spaces);
+	say_com2(a, RESULT_OF("a", "why") "\r\n===KTSTR_TEST_RESULT_END===\nafter\n");
+	say_com2(
+	    a, "\n===KTSTR_TEST_RESULT_START===\n" RESULT_OF("b", "") "\n===KTSTR_TEST_RESULT_END");
+	say_com2(a, "===\n\nKTSTR_EXIT=1\n");
+	say_outcome(a, OUTCOME_FAIL, "");
+}
+
+static void test_results_of_tests_come_over_com2(void **state)
+{
+	struct fixture *f = *state;
+
+	play(f, script_tests_over_com2);
+	check_output(f, "before\r\nafter\n");
+	const struct test_result *t = test_results_next(&f->result.tests, NULL);
+	assert_non_null(t);
+	assert_string_equal(t->message, "why");
+	t = test_results_next(&f->result.tests, t);
+	assert_non_null(t);
+	assert_string_equal(t->name, "b");
+	assert_int_equal(f->result.tests.n_ignored, 0);
+}
+
 static void script_verdict_then_stuck(struct actor *a)
 {
 	say_outcome(a, OUTCOME_PASS, "");
@@ -558,6 +625,8 @@ int main(void)
 	static enum reactor_backend uring = REACTOR_AUTO, epoll = REACTOR_EPOLL;
 	const struct CMUnitTest tests[] = {
 		ON_BOTH(test_verdict_and_all_streams_arrive),
+		ON_BOTH(test_results_of_tests_are_kept),
+		ON_BOTH(test_results_of_tests_come_over_com2),
 		ON_BOTH(test_verdict_is_not_kept_by_the_teardown),
 		ON_BOTH(test_death_by_a_signal_is_infra_and_named),
 		ON_BOTH(test_exit_without_a_verdict_is_infra_and_named),

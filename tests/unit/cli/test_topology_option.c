@@ -99,7 +99,7 @@ static void test_memory_is_given_or_the_nodes_own_or_the_default(void **state UN
 		uint64_t given, want; /* 0: error */
 	} cases[] = {
 		{ "1,1,1,1", 0, 512 },
-		{ "1,1,1,1", 3, 4 },
+		{ "1,1,1,1", 3, 0 },
 		{ "1,1,1,1", 1024, 1024 },
 		{ "node=llcs:1,memory:1G;node=memory:256M", 0, 1280 },
 		{ "node=llcs:1,memory:1G;node=memory:256M", 1280, 1280 },

@@ -206,7 +206,7 @@ static void test_pair_gives_each_namespace_its_link(void **state)
 	assert_int_equal(net_make(GUEST_NET_PAIR, folder, &f), 0);
 	assert_int_equal(current_space(), home);
 	for (int i = 0; i < 2; i++) {
-		struct ifreq mac = { .ifr_name = GUEST_NET_NIC };
+		struct ifreq mac = { .ifr_name = GUEST_NET_LINK };
 		uint8_t want[6];
 		int fd = socket_in(i == 0 ? "a" : "b", AF_INET, SOCK_DGRAM);
 
@@ -215,7 +215,7 @@ static void test_pair_gives_each_namespace_its_link(void **state)
 		assert_int_equal(ioctl(fd, SIOCGIFHWADDR, &mac), 0);
 		assert_memory_equal(mac.ifr_hwaddr.sa_data, want, sizeof(want));
 		assert_true(is_up(fd, "lo"));
-		assert_true(is_up(fd, GUEST_NET_NIC));
+		assert_true(is_up(fd, GUEST_NET_LINK));
 		close(fd);
 	}
 }

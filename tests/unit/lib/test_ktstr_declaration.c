@@ -30,7 +30,8 @@ static void test_topologies(void **state)
 		{ " 1,1,1,1", { 0 } },
 		{ "1,1,-1,1", { 0 } },
 		{ "1,1,+1,1", { 0 } },
-		{ "2,1,1,1", { 0 } },
+		{ "2,1,1,1", { 2, 1, 1, 1 } }, /* a node of memory only */
+		{ "node=llcs:1", { 0 } },
 		{ "1,64,64,2", { 0 } },
 		{ "1,1,1,4097", { 0 } },
 		{ "1,18446744073709551617,1,1", { 0 } },
@@ -103,7 +104,7 @@ static const struct ktstr_test declared[] = {
 	  .disk_fs = "ext4",
 	  .net = true,
 	  .vm_only = true },
-	{ .name = "fast", .run = run, .perf = true },
+	{ .name = "fast", .run = run, .topology = "a-preset", .perf = true },
 	{ 0 },
 };
 
@@ -134,11 +135,12 @@ static void test_list_has_everything_declared_and_nothing_else(void **state)
 {
 	json_t *lines = list_of(declared);
 	json_t *wanted = json_pack(
-	    "[{s:i, s:i}, {s:s}, {s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:s, s:b, s:b}, {s:s, s:b}]",
+	    "[{s:i, s:i}, {s:s}, {s:s, s:s, s:s, s:I, s:i, s:i, s:i, s:s, s:b, s:b}, {s:s, s:s, "
+	    "s:b}]",
 	    "ktstr_list", 1, "n_tests", 3, "name", "plain", "name", "a/b-c_d.9", "summary",
 	    "says \"quote\"\nand \xef\xbf\xbd", "topology", "1,2,3,1", "memory_mib",
 	    (json_int_t)4294967295, "timeout_s", 30, "cpu_cap", 2, "disk_mib", 64, "disk_fs",
-	    "ext4", "net", 1, "vm_only", 1, "name", "fast", "perf", 1);
+	    "ext4", "net", 1, "vm_only", 1, "name", "fast", "topology", "a-preset", "perf", 1);
 
 	assert_non_null(wanted);
 	if (!json_equal(lines, wanted))

@@ -130,7 +130,7 @@ static void test_what_is_no_host_is_refused_by_name(void **state UNUSED)
 {
 	CLEANUP(freep) char *path = write_file("<html>no</html>\n");
 	const char *const bad[] = { "numa:zwei", "", "/nowhere/host.xml", path,
-				    "numa:1 l3:1 pu:9000" };
+				    "numa:1 pu:2(indexes=0,9000)" };
 
 	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
 		CLEANUP(host_source_fini) struct host_source s = { .spec = bad[i] };

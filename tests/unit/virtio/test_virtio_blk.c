@@ -23,14 +23,11 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/num.h"
+#include "support/block_device.h"
 #include "support/fake_driver.h"
+#include "virtio/blk_wire.h"
 #include "virtio/virtio_mmio.h"
 #include "virtio/virtio_wire.h"
-
-/* The kernel's configuration space has the name of our configuration. */
-#define virtio_blk_config virtio_blk_wire_config
-#include <linux/virtio_blk.h>
-#undef virtio_blk_config
 
 enum {
 	MEM = 24 << 20,
@@ -94,26 +91,50 @@ static int new_file(uint64_t n)
 	return fd;
 }
 
-static void open_machine(struct machine *m, int fd, bool read_only, uint64_t features)
+/* All that there is, one sector at a time, through the page cache. */
+static struct virtio_blk_config default_config(int fd)
+{
+	return (struct virtio_blk_config){
+		.fd = fd,
+		.file = { .capacity = DISK, .block_size = SECTOR },
+		.limits = { .depth = VIRTIO_BLK_DEPTH_MAX },
+		.id = "disk-of-a-test",
+	};
+}
+
+static void open_machine_of(struct machine *m, const struct virtio_blk_config *config,
+			    uint64_t features)
 {
 	const struct reactor_config reactor_config = { .backend = backend };
-	const struct virtio_blk_config config = {
-		.fd = fd, .read_only = read_only, .capacity = DISK, .id = "disk-of-a-test"
-	};
 	struct error err;
 
-	*m = (struct machine){ .fd = fd };
+	*m = (struct machine){ .fd = config->fd };
 	/* Two ranges: what crosses their border comes in more pieces than the guest made. */
 	assert_int_equal(guest_mem_map_anonymous(&m->mem, GPA(0), MEM / 2), 0);
 	assert_int_equal(guest_mem_map_anonymous(&m->mem, GPA(MEM / 2), MEM / 2), 0);
 	assert_int_equal(reactor_new(&reactor_config, &m->reactor, &err), 0);
-	assert_int_equal(virtio_blk_new(&config, m->reactor, &m->blk, &err), 0);
+	assert_int_equal(virtio_blk_new(config, m->reactor, &m->blk, &err), 0);
 	const struct virtio_mmio_config mmio = {
 		.base = GPA(0xc0000000), .mem = &m->mem, .reactor = m->reactor, .irq_fd = -1
 	};
 	assert_int_equal(virtio_mmio_new(&mmio, virtio_blk_dev(m->blk), &m->mmio, &err), 0);
 	fake_driver_init(&m->driver, &m->mem, virtio_mmio_region(m->mmio), GPA(ARENA));
 	fake_driver_start(&m->driver, features & fake_driver_offered(&m->driver), 1, QUEUE);
+}
+
+/* A device over a file that is no disk, or over one as it is found, buffered. */
+static void open_machine(struct machine *m, int fd, bool read_only, uint64_t features)
+{
+	const struct blk_file_wish wish = { .read_only = read_only, .buffered = true };
+	struct virtio_blk_config config = default_config(fd);
+	struct stat st;
+	struct error err;
+
+	config.read_only = read_only;
+	assert_int_equal(fstat(fd, &st), 0);
+	if (S_ISREG(st.st_mode))
+		assert_int_equal(blk_file_examine(fd, "file", &wish, &config.file, &err), 0);
+	open_machine_of(m, &config, features);
 }
 
 static void on_stopped(void *ctx)
@@ -322,11 +343,20 @@ static void check_memory(struct machine *m, gpa_t gpa, uint32_t n, uint64_t seed
 	free(bytes);
 }
 
+/* Through a descriptor of its own: the device's may have O_DIRECT. */
+static void read_file(const struct machine *m, uint64_t at, uint8_t *bytes, uint32_t n)
+{
+	CLEANUP(freep) char *path = xasprintf("/proc/self/fd/%d", m->fd);
+	CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC);
+
+	assert_int_equal(fd_pread_exact(fd, bytes, n, at), 0);
+}
+
 static void check_file(struct machine *m, uint64_t at, uint32_t n, uint64_t seed)
 {
 	uint8_t *bytes = malloc(n);
 
-	assert_int_equal(fd_pread_exact(m->fd, bytes, n, at), 0);
+	read_file(m, at, bytes, n);
 	check_pattern(bytes, n, seed);
 	free(bytes);
 }
@@ -336,7 +366,7 @@ static bool is_file_zero(struct machine *m, uint64_t at, uint32_t n)
 	uint8_t *bytes = malloc(n);
 	bool is_zero = true;
 
-	assert_int_equal(fd_pread_exact(m->fd, bytes, n, at), 0);
+	read_file(m, at, bytes, n);
 	for (uint32_t i = 0; i < n; i++)
 		is_zero = is_zero && bytes[i] == 0;
 	free(bytes);
@@ -404,12 +434,13 @@ static void test_read_only_file_is_not_written(void **state UNUSED)
 static void test_capacity_of_no_whole_sectors_is_refused(void **state)
 {
 	struct machine *m = *state;
-	struct virtio_blk_config c = { .fd = m->fd, .capacity = 511, .id = "" };
+	struct virtio_blk_config c = default_config(m->fd);
 	struct virtio_blk *b;
 	struct error err;
 
+	c.file.capacity = 511;
 	assert_int_equal(virtio_blk_new(&c, m->reactor, &b, &err), -EINVAL);
-	c.capacity = num_align_down(UINT64_MAX, 512);
+	c.file.capacity = num_align_down(UINT64_MAX, 512);
 	assert_int_equal(virtio_blk_new(&c, m->reactor, &b, &err), -EINVAL);
 }
 
@@ -508,7 +539,7 @@ static void test_whole_queue_in_flight_ends_with_few_interrupts(void **state)
 	kick_and_wait(m, QUEUE);
 	for (unsigned head = 0; head < QUEUE; head++)
 		assert_int_equal(status_of(m, (int)head), VIRTIO_BLK_S_OK);
-	assert_int_equal(stats_of(m).n_in_flight_max, QUEUE);
+	assert_int_equal(stats_of(m).gate.n_inside_max, QUEUE);
 	assert_int_equal(stats_of(m).n_reads, QUEUE);
 	assert_in_range(mmio_stats_of(m).n_interrupts - before, 1, m->n_turns);
 }
@@ -592,7 +623,8 @@ static void test_unknown_types_are_unsupported(void **state)
 
 	for (size_t i = 0; i < ARRAY_SIZE(types); i++)
 		assert_int_equal(request(m, types[i], 0, 512), VIRTIO_BLK_S_UNSUPP);
-	assert_int_equal(stats_of(m).n_errors, ARRAY_SIZE(types));
+	assert_int_equal(stats_of(m).n_unsupported, ARRAY_SIZE(types));
+	assert_int_equal(stats_of(m).n_errors, 0);
 	check_file(m, 0, 512, 0);
 }
 
@@ -1000,6 +1032,279 @@ static void test_vm_end_with_writes_in_flight_finishes_them(void **state)
 	assert_int_equal(stats_of(m).n_writes, QUEUE);
 }
 
+/* Limits. */
+
+static void open_limited(struct machine *m, const struct blk_limits *limits)
+{
+	struct virtio_blk_config config = default_config(new_file(DISK));
+
+	config.limits = *limits;
+	open_machine_of(m, &config, ALL_FEATURES);
+}
+
+/* That no more gets through is certain; that as much does would need a host with nothing to do. */
+static void test_throttle_holds_back_what_is_too_much(void **state UNUSED)
+{
+	enum { N = 60 };
+	const struct blk_limits limits = { .iops = 200,
+					   .burst_ns = 50 * NS_PER_MS, /* ten */
+					   .depth = VIRTIO_BLK_DEPTH_MAX };
+	uint64_t begin_ns = clock_now_ns();
+	struct machine m;
+
+	open_limited(&m, &limits);
+	for (int i = 0; i < N; i++)
+		(void)add(&m, VIRTIO_BLK_T_IN, (uint64_t)i, SECTOR, 1);
+	m.n_turns = 0;
+	kick_and_wait(&m, N);
+	assert_true(clock_now_ns() - begin_ns >= (N - 10) * NS_PER_S / 200 - NS_PER_MS);
+	for (int head = 0; head < N; head++)
+		assert_int_equal(status_of(&m, head), VIRTIO_BLK_S_OK);
+	assert_in_range(stats_of(&m).gate.n_throttled_iops, 1, N - 10);
+	assert_int_equal(stats_of(&m).gate.n_throttled_bps, 0);
+	close_machine(&m);
+}
+
+static void test_flush_and_answers_pass_a_debt_of_bytes(void **state UNUSED)
+{
+	const struct blk_limits limits = { .bps = 1,
+					   .burst_ns = NS_PER_MS,
+					   .depth = VIRTIO_BLK_DEPTH_MAX };
+	struct machine m;
+
+	open_limited(&m, &limits);
+	/* The first one goes, whatever its size, and leaves a debt of hours. */
+	assert_int_equal(request(&m, VIRTIO_BLK_T_OUT, 0, 128 * SECTOR), VIRTIO_BLK_S_OK);
+	int waits = add(&m, VIRTIO_BLK_T_OUT, 0, SECTOR, 1);
+	assert_int_equal(request(&m, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(&m, VIRTIO_BLK_T_GET_ID, 0, VIRTIO_BLK_ID_LEN), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(&m, VIRTIO_BLK_T_IN, SECTORS, SECTOR), VIRTIO_BLK_S_IOERR);
+	assert_int_equal(status_of(&m, waits), NO_STATUS);
+	assert_int_equal(stats_of(&m).gate.n_throttled_bps, 1);
+	reset(&m, false); /* does not wait for hours */
+	assert_int_equal(stats_of(&m).n_writes, 1);
+	assert_int_equal(stats_of(&m).n_errors, 1);
+	/* And it is no way out of the debt. */
+	restart(&m);
+	waits = add(&m, VIRTIO_BLK_T_OUT, 0, SECTOR, 1);
+	assert_int_equal(request(&m, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+	assert_int_equal(status_of(&m, waits), NO_STATUS);
+	close_machine(&m);
+}
+
+/* The timer that is set is too late for who comes then: it is set anew. */
+static void test_who_waits_for_less_than_others_is_not_held_by_their_timer(void **state UNUSED)
+{
+	const struct blk_limits limits = {
+		.iops = 20, .bps = 1, .burst_ns = NS_PER_MS, .depth = VIRTIO_BLK_DEPTH_MAX
+	};
+	struct machine m;
+
+	open_limited(&m, &limits);
+	assert_int_equal(request(&m, VIRTIO_BLK_T_OUT, 0, SECTOR), VIRTIO_BLK_S_OK);
+	(void)add(&m, VIRTIO_BLK_T_OUT, 0, SECTOR, 1); /* minutes */
+	(void)fake_driver_kick(&m.driver, 0);
+	for (int i = 0; i < 3; i++)
+		turn(&m);
+	for (int i = 0; i < 3; i++) /* 50 ms each */
+		assert_int_equal(request(&m, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+	assert_true(stats_of(&m).gate.n_throttled_iops >= 1);
+	close_machine(&m);
+}
+
+static void test_depth_limits_what_is_in_flight(void **state UNUSED)
+{
+	for (uint32_t depth = 1; depth <= 64; depth *= 8) {
+		const struct blk_limits limits = { .depth = depth };
+		struct machine m;
+		open_limited(&m, &limits);
+		for (unsigned i = 0; i < QUEUE; i++)
+			(void)add(&m, i % 5 ? VIRTIO_BLK_T_IN : VIRTIO_BLK_T_FLUSH, i,
+				  i % 5 ? SECTOR : 0, 1);
+		kick_and_wait(&m, QUEUE);
+		assert_int_equal(stats_of(&m).gate.n_inside_max, depth);
+		assert_int_equal(stats_of(&m).n_errors, 0);
+		close_machine(&m);
+	}
+}
+
+static void test_vm_end_while_requests_wait_ends_at_once(void **state UNUSED)
+{
+	const struct blk_limits limits = { .iops = 1, .burst_ns = NS_PER_MS, .depth = 4 };
+	struct machine m;
+
+	open_limited(&m, &limits);
+	for (unsigned i = 0; i < QUEUE; i++)
+		(void)add(&m, VIRTIO_BLK_T_OUT, i, SECTOR, 1);
+	(void)fake_driver_kick(&m.driver, 0);
+	virtio_mmio_drain(m.mmio);
+	uint64_t begin_ns = clock_now_ns();
+	stop_machine(&m);
+	assert_true(clock_now_ns() - begin_ns < 5 * NS_PER_S);
+	assert_int_equal(stats_of(&m).n_writes, 1);
+	assert_int_equal(stats_of(&m).n_errors, 0);
+	close_machine(&m);
+}
+
+/* Direct I/O. */
+
+/* Skips, and says so, where the file system of /var/tmp has none. */
+static void open_direct(struct machine *m)
+{
+	const struct blk_file_wish wish = { 0 };
+	struct virtio_blk_config config = default_config(new_file(DISK));
+	struct error err;
+
+	assert_int_equal(blk_file_examine(config.fd, "file", &wish, &config.file, &err), 0);
+	if (!config.file.is_direct) {
+		print_message("skip: %s\n", config.file.why_buffered);
+		fd_closep(&config.fd);
+		skip();
+	}
+	open_machine_of(m, &config, ALL_FEATURES);
+}
+
+static bool is_direct(const struct machine *m)
+{
+	return fcntl(m->fd, F_GETFL) & O_DIRECT;
+}
+
+static void check_buffers(struct machine *m, unsigned n, uint32_t len)
+{
+	for (unsigned head = 0; head < n; head++) {
+		assert_int_equal(status_of(m, (int)head), VIRTIO_BLK_S_OK);
+		check_memory(m, m->requests[head].data, len, (uint64_t)head * len);
+	}
+}
+
+static void test_direct_requests_are_exact(void **state UNUSED)
+{
+	enum { N = 64, LEN = 8 * SECTOR };
+	struct machine m;
+
+	open_direct(&m);
+	for (unsigned i = 0; i < N; i++)
+		assert_int_equal(add(&m, VIRTIO_BLK_T_IN, i * 8, LEN, 1), i);
+	kick_and_wait(&m, N);
+	check_buffers(&m, N, LEN);
+	gpa_t data = fake_driver_alloc(&m.driver, LEN, 512);
+	fill(&m, data, LEN, 4711);
+	int head = add_at(&m, VIRTIO_BLK_T_OUT, 800, data, LEN, 1);
+	kick_and_wait(&m, 1);
+	assert_int_equal(status_of(&m, head), VIRTIO_BLK_S_OK);
+	assert_int_equal(request(&m, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+	assert_true(is_direct(&m));
+	assert_int_equal(stats_of(&m).n_direct_ends, 0);
+	close_machine(&m);
+}
+
+/* Some in flight before it, some behind it: all exact, and from there on buffered. */
+static void test_misaligned_piece_ends_direct_io_between_two_requests(void **state UNUSED)
+{
+	enum { N = 32, LEN = 8 * SECTOR };
+
+	for (unsigned odd = 0; odd < 3; odd++) {
+		struct machine m;
+		open_direct(&m);
+		for (unsigned i = 0; i < N; i++) {
+			gpa_t data = fake_driver_alloc(&m.driver, LEN, 512);
+			if (i == N / 2 && odd == 0)
+				data = fake_driver_alloc(&m.driver, LEN + 1, 512);
+			if (i == N / 2 && odd == 0)
+				data.addr += 1;
+			/* An aligned buffer in pieces of odd lengths is misaligned as well. */
+			uint16_t pieces = i == N / 2 && odd == 1 ? 3 : 1;
+			assert_int_equal(add_at(&m, VIRTIO_BLK_T_IN, i * 8, data, LEN, pieces), i);
+		}
+		kick_and_wait(&m, N);
+		check_buffers(&m, N, LEN);
+		assert_int_equal(is_direct(&m), odd == 2);
+		assert_int_equal(stats_of(&m).n_direct_ends, odd < 2);
+		assert_int_equal(stats_of(&m).n_errors, 0);
+		/* For good, and a write finds its way. */
+		reset(&m, false);
+		restart(&m);
+		gpa_t data = fake_driver_alloc(&m.driver, LEN, 512);
+		fill(&m, data, LEN, 99);
+		(void)add_at(&m, VIRTIO_BLK_T_OUT, 0, data, LEN, 1);
+		kick_and_wait(&m, 1);
+		check_file(&m, 0, LEN, 99);
+		assert_int_equal(is_direct(&m), odd == 2);
+		close_machine(&m);
+	}
+}
+
+static void test_misaligned_writes_with_the_queue_full_keep_every_byte(void **state UNUSED)
+{
+	enum { LEN = 8 * SECTOR };
+	struct machine m;
+
+	open_direct(&m);
+	for (unsigned i = 0; i < QUEUE; i++) {
+		gpa_t data = fake_driver_alloc(&m.driver, LEN + 4, 512);
+		data.addr += i % 3 == 2 ? 2 : 0;
+		fill(&m, data, LEN, i);
+		(void)add_at(&m, VIRTIO_BLK_T_OUT, i * 8, data, LEN, 1);
+	}
+	kick_and_wait(&m, QUEUE);
+	for (unsigned i = 0; i < QUEUE; i++)
+		check_file(&m, i * 8 * SECTOR, LEN, i);
+	assert_int_equal(stats_of(&m).n_direct_ends, 1);
+	assert_int_equal(stats_of(&m).n_errors, 0);
+	close_machine(&m);
+}
+
+/* Block devices. */
+
+static void open_loop(struct machine *m, struct block_device *d, uint32_t block_size)
+{
+	const struct blk_file_wish wish = { 0 };
+	struct virtio_blk_config config;
+	struct error err;
+
+	if (!block_device_open(d, DISK, block_size))
+		skip();
+	config = default_config(dup(d->fd));
+	assert_int_equal(blk_file_examine(config.fd, d->path, &wish, &config.file, &err), 0);
+	open_machine_of(m, &config, ALL_FEATURES);
+}
+
+static void test_block_device_reads_writes_and_frees(void **state UNUSED)
+{
+	enum { LEN = 64 * SECTOR };
+
+	for (uint32_t block_size = 512; block_size <= 4096; block_size *= 8) {
+		struct block_device d;
+		struct machine m;
+		open_loop(&m, &d, block_size);
+		assert_int_equal(config(&m, offsetof(struct virtio_blk_wire_config, blk_size), 4),
+				 block_size);
+		gpa_t data = fake_driver_alloc(&m.driver, LEN, 4096);
+		fill(&m, data, LEN, 3);
+		(void)add_at(&m, VIRTIO_BLK_T_OUT, 128, data, LEN, 1);
+		(void)add_at(&m, VIRTIO_BLK_T_OUT, 256, data, LEN, 1);
+		kick_and_wait(&m, 2);
+		assert_int_equal(request(&m, VIRTIO_BLK_T_FLUSH, 0, 0), VIRTIO_BLK_S_OK);
+		int head = add_at(&m, VIRTIO_BLK_T_IN, 128, data, LEN, 1);
+		kick_and_wait(&m, 1);
+		assert_int_equal(status_of(&m, head), VIRTIO_BLK_S_OK);
+		check_memory(&m, data, LEN, 3);
+		if (!skip_without_discard(&m)) {
+			assert_int_equal(range_request(&m, VIRTIO_BLK_T_DISCARD, 128, 64, 0),
+					 VIRTIO_BLK_S_OK);
+			assert_int_equal(range_request(&m, VIRTIO_BLK_T_WRITE_ZEROES, 256, 32, 0),
+					 VIRTIO_BLK_S_OK);
+			assert_int_equal(range_request(&m, VIRTIO_BLK_T_WRITE_ZEROES, 288, 32, 1),
+					 VIRTIO_BLK_S_OK);
+			assert_true(is_file_zero(&m, 128 * SECTOR, LEN));
+			assert_true(is_file_zero(&m, 256 * SECTOR, LEN));
+		}
+		assert_int_equal(stats_of(&m).n_errors, 0);
+		close_machine(&m);
+		block_device_close(&d);
+	}
+}
+
 #define BLK_TEST(fn) cmocka_unit_test_setup_teardown(fn, set_up, tear_down)
 
 static int run_group(const char *name)
@@ -1033,6 +1338,15 @@ static int run_group(const char *name)
 		cmocka_unit_test(test_file_that_cannot_be_read_is_an_error),
 		BLK_TEST(test_reset_with_io_in_flight_returns_after_the_last_access),
 		BLK_TEST(test_vm_end_with_writes_in_flight_finishes_them),
+		cmocka_unit_test(test_throttle_holds_back_what_is_too_much),
+		cmocka_unit_test(test_flush_and_answers_pass_a_debt_of_bytes),
+		cmocka_unit_test(test_who_waits_for_less_than_others_is_not_held_by_their_timer),
+		cmocka_unit_test(test_depth_limits_what_is_in_flight),
+		cmocka_unit_test(test_vm_end_while_requests_wait_ends_at_once),
+		cmocka_unit_test(test_direct_requests_are_exact),
+		cmocka_unit_test(test_misaligned_piece_ends_direct_io_between_two_requests),
+		cmocka_unit_test(test_misaligned_writes_with_the_queue_full_keep_every_byte),
+		cmocka_unit_test(test_block_device_reads_writes_and_frees),
 	};
 
 	return cmocka_run_group_tests_name(name, tests, NULL, NULL);

@@ -4,10 +4,8 @@
  */
 #include "virtio/virtio_net.h"
 
-#include <pthread.h>
 #include <setjmp.h>
 #include <stdarg.h>
-#include <stdatomic.h>
 #include <stdlib.h>
 #include <string.h>
 
@@ -16,7 +14,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "support/fake_driver.h"
-#include "virtio/virtio_mmio.h"
+#include "support/rig.h"
 #include "virtio/virtio_wire.h"
 
 /* The kernel's configuration space has the name of our configuration. */
@@ -42,15 +40,12 @@ enum {
 #define TSO6          (1ull << VIRTIO_NET_F_HOST_TSO6 | 1ull << VIRTIO_NET_F_GUEST_TSO6)
 #define MAC           (1ull << VIRTIO_NET_F_MAC)
 #define ALL_FEATURES  (RING_FEATURES | MAC | MERGE | CSUMS | TSO4 | TSO6)
-#define DEADLINE_NS   (20 * NS_PER_S)
 
 static enum reactor_backend backend;
 
 struct machine {
-	struct guest_mem mem;
-	struct reactor *reactor;
+	struct rig rig;
 	struct virtio_net *net;
-	struct virtio_mmio *mmio;
 	struct fake_driver driver;
 	struct {
 		gpa_t gpa;
@@ -58,7 +53,6 @@ struct machine {
 	} buffers[QUEUE]; /* posted, by head */
 	uint64_t arena;   /* behind the rings */
 	int n_turns;
-	bool is_stopped;
 };
 
 /* What came back: the header, the frame, the buffers it took. */
@@ -84,43 +78,23 @@ static void start(struct machine *m, uint64_t features)
 
 static void open_machine(struct machine *m, uint64_t features)
 {
-	const struct reactor_config reactor_config = { .backend = backend };
 	const struct virtio_net_config config = { .mac = { 2, 1, 2, 3, 4, 5 } };
-	struct error err;
 
 	*m = (struct machine){ 0 };
 	/* Two ranges: what crosses their border comes in more pieces than the guest made. */
-	assert_int_equal(guest_mem_map_anonymous(&m->mem, GPA(0), MEM / 2), 0);
-	assert_int_equal(guest_mem_map_anonymous(&m->mem, GPA(MEM / 2), MEM / 2), 0);
-	assert_int_equal(reactor_new(&reactor_config, &m->reactor, &err), 0);
-	m->net = virtio_net_new(&config, m->reactor);
-	const struct virtio_mmio_config mmio = {
-		.base = GPA(0xc0000000), .mem = &m->mem, .reactor = m->reactor, .irq_fd = -1
-	};
-	assert_int_equal(virtio_mmio_new(&mmio, virtio_net_dev(m->net), &m->mmio, &err), 0);
-	fake_driver_init(&m->driver, &m->mem, virtio_mmio_region(m->mmio), GPA(ARENA));
+	rig_open(&m->rig, backend, MEM / 2);
+	assert_int_equal(guest_mem_map_anonymous(&m->rig.mem, GPA(MEM / 2), MEM / 2), 0);
+	m->net = virtio_net_new(&config, m->rig.reactor);
+	rig_attach(&m->rig, virtio_net_dev(m->net), NULL);
+	fake_driver_init(&m->driver, &m->rig.mem, rig_region(&m->rig), GPA(ARENA));
 	start(m, features);
-}
-
-static void on_stopped(void *ctx)
-{
-	((struct machine *)ctx)->is_stopped = true;
 }
 
 static void close_machine(struct machine *m)
 {
-	uint64_t end_ns = clock_now_ns() + DEADLINE_NS;
-
-	virtio_mmio_stop(m->mmio, on_stopped, m);
-	assert_false(m->is_stopped);
-	while (!m->is_stopped) {
-		reactor_turn(m->reactor, NS_PER_MS);
-		assert_true(clock_now_ns() < end_ns);
-	}
-	m->mmio = virtio_mmio_free(m->mmio);
+	rig_detach(&m->rig);
 	m->net = virtio_net_free(m->net);
-	m->reactor = reactor_free(m->reactor);
-	guest_mem_fini(&m->mem);
+	rig_close(&m->rig);
 }
 
 static int set_up(void **state)
@@ -151,19 +125,6 @@ static uint64_t dropped(const struct machine *m)
 	struct virtio_net_stats s = stats_of(m);
 
 	return s.n_dropped_header + s.n_dropped_size + s.n_dropped_no_fit + s.n_dropped_no_buffer;
-}
-
-static struct virtio_mmio_stats mmio_stats_of(const struct machine *m)
-{
-	struct virtio_mmio_stats s;
-
-	virtio_mmio_stats(m->mmio, &s);
-	return s;
-}
-
-static bool needs_reset(struct machine *m)
-{
-	return fake_driver_read(&m->driver, VIRTIO_MMIO_STATUS) & VIRTIO_CONFIG_S_NEEDS_RESET;
 }
 
 /* Making chains. */
@@ -200,7 +161,7 @@ static void post_at(struct machine *m, gpa_t gpa, uint32_t len, uint16_t pieces)
 
 	for (uint32_t i = 0; i < len; i++) /* a border of ranges may lie inside */
 		assert_int_equal(
-		    guest_mem_write(&m->mem, GPA(gpa.addr + i), &(uint8_t){ UNTOUCHED }, 1), 0);
+		    guest_mem_write(&m->rig.mem, GPA(gpa.addr + i), &(uint8_t){ UNTOUCHED }, 1), 0);
 	int head = add(m, RX, segs, n);
 	m->buffers[head].gpa = gpa;
 	m->buffers[head].len = len;
@@ -226,7 +187,7 @@ static void send_at(struct machine *m, gpa_t gpa, const struct virtio_net_hdr_v1
 
 	for (uint32_t i = 0; i < HEADER + len; i++) {
 		uint8_t byte = i < HEADER ? bytes[i] : pattern(seed + i - HEADER);
-		assert_int_equal(guest_mem_write(&m->mem, GPA(gpa.addr + i), &byte, 1), 0);
+		assert_int_equal(guest_mem_write(&m->rig.mem, GPA(gpa.addr + i), &byte, 1), 0);
 	}
 	(void)add(m, TX, segs, cut(segs, gpa, HEADER + len, pieces, false));
 }
@@ -248,7 +209,7 @@ static void kick(struct machine *m)
 
 static void turn(struct machine *m)
 {
-	reactor_turn(m->reactor, NS_PER_MS);
+	reactor_turn(m->rig.reactor, NS_PER_MS);
 	m->n_turns++;
 }
 
@@ -266,7 +227,7 @@ static unsigned collect_sent(struct machine *m)
 /* Until @n frames were taken, whatever became of them. */
 static void kick_and_wait(struct machine *m, unsigned n)
 {
-	uint64_t end_ns = clock_now_ns() + DEADLINE_NS;
+	uint64_t end_ns = rig_deadline();
 
 	kick(m);
 	while (n > 0) {
@@ -287,7 +248,7 @@ static void few_turns(struct machine *m)
 static void read_memory(struct machine *m, gpa_t gpa, uint8_t *bytes, uint32_t n)
 {
 	for (uint32_t i = 0; i < n; i++)
-		assert_int_equal(guest_mem_read(&m->mem, GPA(gpa.addr + i), bytes + i, 1), 0);
+		assert_int_equal(guest_mem_read(&m->rig.mem, GPA(gpa.addr + i), bytes + i, 1), 0);
 }
 
 /* The next frame, put together as a driver does it; false: none. */
@@ -482,7 +443,7 @@ static void test_frame_sent_from_its_receive_buffer_hurts_nobody(void **state)
 	send_at(m, GPA(gpa.addr + 100), NULL, 3000, 0, 5);
 	kick_and_wait(m, 1);
 	assert_int_equal(stats_of(m).n_frames, 1);
-	assert_false(needs_reset(m));
+	assert_false(rig_needs_reset(&m->rig));
 }
 
 /* Headers. */
@@ -616,7 +577,7 @@ static void test_batch_keeps_its_order_with_few_interrupts(void **state)
 {
 	enum { N = 200 };
 	struct machine *m = *state;
-	uint64_t interrupts = mmio_stats_of(m).n_interrupts;
+	uint64_t interrupts = rig_stats(&m->rig).n_interrupts;
 
 	post_many(m, N, BUFFER);
 	for (unsigned i = 0; i < N; i++)
@@ -627,10 +588,10 @@ static void test_batch_keeps_its_order_with_few_interrupts(void **state)
 	kick_and_wait(m, N);
 	for (unsigned i = 0; i < N; i++)
 		check_received(m, 64 + i, i * 1000);
-	assert_in_range(mmio_stats_of(m).n_interrupts - interrupts, 1, m->n_turns);
+	assert_in_range(rig_stats(&m->rig).n_interrupts - interrupts, 1, m->n_turns);
 	assert_true(m->n_turns < 20);
-	assert_true(mmio_stats_of(m).n_interrupts_suppressed >= 1);
-	assert_in_range(mmio_stats_of(m).n_notify_exits, 1, 4);
+	assert_true(rig_stats(&m->rig).n_interrupts_suppressed >= 1);
+	assert_in_range(rig_stats(&m->rig).n_notify_exits, 1, 4);
 }
 
 static void test_large_frames_in_a_batch_take_several_turns_and_all_arrive(void **state UNUSED)
@@ -772,34 +733,6 @@ static void test_second_stall_gets_its_whole_time(void **state)
 
 /* The end, and broken rules. */
 
-struct vcpu {
-	struct machine *m;
-	_Atomic bool is_done;
-};
-
-static void *vcpu_reset(void *arg)
-{
-	struct vcpu *v = arg;
-
-	fake_driver_reset(&v->m->driver);
-	atomic_store(&v->is_done, true);
-	return NULL;
-}
-
-static void reset(struct machine *m)
-{
-	struct vcpu v = { .m = m };
-	uint64_t end_ns = clock_now_ns() + DEADLINE_NS;
-	pthread_t thread;
-
-	assert_int_equal(pthread_create(&thread, NULL, vcpu_reset, &v), 0);
-	while (!atomic_load(&v.is_done)) {
-		reactor_turn(m->reactor, NS_PER_MS);
-		assert_true(clock_now_ns() < end_ns);
-	}
-	assert_int_equal(pthread_join(thread, NULL), 0);
-}
-
 static void test_reset_with_a_frame_held_is_quick_and_forgets_it(void **state)
 {
 	struct machine *m = *state;
@@ -811,7 +744,7 @@ static void test_reset_with_a_frame_held_is_quick_and_forgets_it(void **state)
 		send(m, NULL, 5000, 0, 2);
 		kick(m);
 		few_turns(m);
-		reset(m);
+		rig_reset(&m->rig);
 		start(m, ALL_FEATURES);
 	}
 	assert_true(clock_now_ns() - begin_ns < 5 * NS_PER_S); /* nobody waited for the timer */
@@ -842,7 +775,7 @@ static void test_drain_delivers_what_was_queued(void **state)
 	post_many(m, 100, BUFFER);
 	for (unsigned i = 0; i < 100; i++)
 		send(m, NULL, 500, i, 1);
-	virtio_mmio_drain(m->mmio);
+	virtio_mmio_drain(m->rig.mmio);
 	few_turns(m);
 	for (unsigned i = 0; i < 100; i++)
 		check_received(m, 500, i);
@@ -867,17 +800,17 @@ static void test_broken_chains_need_a_reset_and_recover(void **state)
 			send(m, NULL, 500, 0, 1);
 		kick(m);
 		few_turns(m);
-		assert_true(needs_reset(m));
+		assert_true(rig_needs_reset(&m->rig));
 		assert_int_equal(collect_sent(m), 0);
-		reset(m);
+		rig_reset(&m->rig);
 		start(m, ALL_FEATURES);
-		assert_false(needs_reset(m));
+		assert_false(rig_needs_reset(&m->rig));
 		post(m, BUFFER);
 		send(m, NULL, 500, i, 1);
 		kick_and_wait(m, 1);
 		check_received(m, 500, i);
 	}
-	assert_int_equal(mmio_stats_of(m).n_guest_faults, ARRAY_SIZE(cases));
+	assert_int_equal(rig_stats(&m->rig).n_guest_faults, ARRAY_SIZE(cases));
 }
 
 /* What the device says of itself. */
@@ -885,13 +818,24 @@ static void test_broken_chains_need_a_reset_and_recover(void **state)
 static void test_configuration_space_is_the_mac(void **state)
 {
 	struct machine *m = *state;
-	struct io_region *r = virtio_mmio_region(m->mmio);
-
 	assert_int_equal(fake_driver_read(&m->driver, VIRTIO_MMIO_DEVICE_ID), VIRTIO_ID_NET);
 	for (unsigned i = 0; i < 6; i++)
-		assert_int_equal(r->ops->read(r, VIRTIO_MMIO_CONFIG + i, 1), i == 0 ? 2 : i);
+		assert_int_equal(rig_read(&m->rig, VIRTIO_MMIO_CONFIG + i, 1), i == 0 ? 2 : i);
 	for (unsigned i = 6; i < 24; i++)
-		assert_int_equal(r->ops->read(r, VIRTIO_MMIO_CONFIG + i, 1), 0);
+		assert_int_equal(rig_read(&m->rig, VIRTIO_MMIO_CONFIG + i, 1), 0);
+}
+
+static void test_mac_is_the_names_own_and_leaves_room_for_others(void **state UNUSED)
+{
+	struct virtio_net_config a = virtio_net_config_of("a"), b = virtio_net_config_of("b");
+	struct virtio_net_config again = virtio_net_config_of("a");
+
+	assert_memory_equal(a.mac, again.mac, sizeof(a.mac));
+	assert_memory_not_equal(a.mac, b.mac, sizeof(a.mac));
+	assert_int_equal(a.mac[0] & 3, 2);
+	assert_int_equal(b.mac[0] & 3, 2);
+	assert_int_equal(a.mac[5] % 16, 0);
+	assert_int_equal(b.mac[5] % 16, 0);
 }
 
 static void test_offers_what_it_does_and_nothing_else(void **state)
@@ -924,7 +868,7 @@ static void test_features_that_need_others_are_refused_alone(void **state)
 	};
 	struct machine *m = *state;
 
-	reset(m);
+	rig_reset(&m->rig);
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
 		bool is_good = fake_driver_negotiate(&m->driver, cases[i].features) &
 			       VIRTIO_CONFIG_S_FEATURES_OK;
@@ -961,6 +905,7 @@ static int run_group(const char *name)
 		NET_TEST(test_drain_delivers_what_was_queued),
 		NET_TEST(test_broken_chains_need_a_reset_and_recover),
 		NET_TEST(test_configuration_space_is_the_mac),
+		cmocka_unit_test(test_mac_is_the_names_own_and_leaves_room_for_others),
 		NET_TEST(test_offers_what_it_does_and_nothing_else),
 		NET_TEST(test_features_that_need_others_are_refused_alone),
 	};

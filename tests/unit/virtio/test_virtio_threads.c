@@ -17,24 +17,21 @@
 #include "base/clock.h"
 #include "base/num.h"
 #include "support/fake_console.h"
+#include "support/rig.h"
 #include "virtio/virtio_console.h"
-#include "virtio/virtio_mmio.h"
 #include "virtio/virtio_wire.h"
 
 enum { MEM = 32 << 20, ARENA = 0x1000, LIVES = 40, WRITES = 30, WRITE_SIZE = 3001 };
 
 struct machine {
-	struct guest_mem mem;
-	struct reactor *reactor;
+	struct rig rig;
 	struct virtio_console *console;
-	struct virtio_mmio *mmio;
 	struct fake_console guest; /* the booting vCPU's */
 	uint64_t n_written;        /* the booting vCPU's, read after the join */
 	_Atomic int doorbell_fd;   /* -1: detached */
 	_Atomic bool is_over;
 	uint64_t n_taken; /* reactor */
 	unsigned n_calls;
-	bool is_stopped;
 };
 
 /* Refuses a part of every third offer. */
@@ -79,35 +76,20 @@ static void machine_init(struct machine *m, enum reactor_backend backend, bool h
 		.rows = 25,
 		.cols = 80,
 	};
-	const struct reactor_config reactor_config = { .backend = backend };
+	const struct doorbell_host doorbell = { doorbell_attach, doorbell_detach, m };
 	struct error err;
 
 	*m = (struct machine){ .doorbell_fd = -1 };
-	assert_int_equal(guest_mem_map_anonymous(&m->mem, GPA(0), MEM), 0);
-	assert_int_equal(reactor_new(&reactor_config, &m->reactor, &err), 0);
-	assert_int_equal(virtio_console_new(&config, m->reactor, &m->console, &err), 0);
-	struct virtio_mmio_config mmio = {
-		.base = GPA(0xc0000000), .mem = &m->mem, .reactor = m->reactor, .irq_fd = -1
-	};
-	if (has_doorbell)
-		mmio.doorbell = (struct doorbell_host){ doorbell_attach, doorbell_detach, m };
-	assert_int_equal(virtio_mmio_new(&mmio, virtio_console_dev(m->console), &m->mmio, &err), 0);
-}
-
-static void on_stopped(void *ctx)
-{
-	((struct machine *)ctx)->is_stopped = true;
+	rig_open(&m->rig, backend, MEM);
+	assert_int_equal(virtio_console_new(&config, m->rig.reactor, &m->console, &err), 0);
+	rig_attach(&m->rig, virtio_console_dev(m->console), has_doorbell ? &doorbell : NULL);
 }
 
 static void machine_fini(struct machine *m)
 {
-	virtio_mmio_stop(m->mmio, on_stopped, m);
-	while (!m->is_stopped)
-		reactor_turn(m->reactor, NS_PER_MS);
-	m->mmio = virtio_mmio_free(m->mmio);
+	rig_detach(&m->rig);
 	m->console = virtio_console_free(m->console);
-	m->reactor = reactor_free(m->reactor);
-	guest_mem_fini(&m->mem);
+	rig_close(&m->rig);
 }
 
 /* As the interrupt handler does: without the device's lock. */
@@ -121,10 +103,10 @@ static void ack_interrupts(struct io_region *r)
 static void live_once(struct machine *m, uint64_t features)
 {
 	static const uint8_t bytes[WRITE_SIZE] = { 1 };
-	struct io_region *r = virtio_mmio_region(m->mmio);
+	struct io_region *r = rig_region(&m->rig);
 	struct fake_console *guest = &m->guest;
 
-	fake_console_start(guest, &m->mem, r, GPA(ARENA), features);
+	fake_console_start(guest, &m->rig.mem, r, GPA(ARENA), features);
 	guest->driver.doorbell_fd = atomic_load(&m->doorbell_fd);
 	while (!guest->ports[2].is_host_open) {
 		(void)fake_console_service(guest);
@@ -157,7 +139,7 @@ static void *boot_and_reset(void *arg)
 static void *hammer(void *arg)
 {
 	struct machine *m = arg;
-	struct io_region *r = virtio_mmio_region(m->mmio);
+	struct io_region *r = rig_region(&m->rig);
 
 	for (unsigned i = 0; !atomic_load(&m->is_over); i++) {
 		(void)r->ops->read(r, VIRTIO_MMIO_STATUS, 4);
@@ -178,7 +160,7 @@ static void serve(struct machine *m)
 	uint16_t rows = 1;
 
 	while (!atomic_load(&m->is_over)) {
-		reactor_turn(m->reactor, NS_PER_MS);
+		reactor_turn(m->rig.reactor, NS_PER_MS);
 		virtio_console_resume(m->console, CONSOLE_PORT_FRAMES);
 		virtio_console_resume(m->console, CONSOLE_PORT_RELAY);
 		(void)virtio_console_send(m->console, CONSOLE_PORT_FRAMES, "hello", 5);
@@ -201,7 +183,7 @@ static void vcpus_against_reactor(enum reactor_backend backend, bool has_doorbel
 	for (size_t i = 0; i < ARRAY_SIZE(threads); i++)
 		assert_int_equal(pthread_join(threads[i], NULL), 0);
 	virtio_console_stats(m.console, &stats);
-	virtio_mmio_stats(m.mmio, &mmio);
+	mmio = rig_stats(&m.rig);
 	assert_int_equal(mmio.n_guest_faults, 0);
 	assert_int_equal(stats.port[1].bytes_lost + stats.port[2].bytes_lost, 0);
 	assert_int_equal(m.n_taken, m.n_written);
@@ -224,12 +206,61 @@ static void test_vcpus_with_doorbell_on_epoll_lose_nothing(void **state)
 	vcpus_against_reactor(REACTOR_EPOLL, true);
 }
 
+/* 2.5.1: what a driver reads between two equal generations belongs together. */
+struct size_reader {
+	struct io_region *region;
+	_Atomic unsigned
+	    n_changes; /* seen: that many times the other thread was between two reads */
+	_Atomic bool is_over;
+};
+
+static void *read_sizes(void *arg)
+{
+	struct size_reader *s = arg;
+	struct io_region *r = s->region;
+	uint64_t last = 0;
+
+	while (!atomic_load(&s->is_over)) {
+		uint64_t before = r->ops->read(r, VIRTIO_MMIO_CONFIG_GENERATION, 4);
+		uint64_t cols = r->ops->read(r, VIRTIO_MMIO_CONFIG, 2);
+		uint64_t rows = r->ops->read(r, VIRTIO_MMIO_CONFIG + 2, 2);
+
+		if (r->ops->read(r, VIRTIO_MMIO_CONFIG_GENERATION, 4) != before)
+			continue;
+		ASSERT(cols == 3 * rows);
+		atomic_fetch_add(&s->n_changes, rows != last);
+		last = rows;
+	}
+	return NULL;
+}
+
+static void test_config_read_between_equal_generations_is_whole(void **state)
+{
+	static struct machine m;
+	pthread_t thread;
+
+	machine_init(&m, REACTOR_AUTO, false);
+	virtio_console_resize(m.console, 1, 3);
+	struct size_reader reader = { .region = rig_region(&m.rig) };
+	assert_int_equal(pthread_create(&thread, NULL, read_sizes, &reader), 0);
+	uint64_t end_ns = clock_now_ns() + 60 * NS_PER_S;
+	for (unsigned i = 0; atomic_load(&reader.n_changes) < 300; i++) {
+		virtio_console_resize(m.console, (uint16_t)(1 + i % 1000),
+				      (uint16_t)(3 * (1 + i % 1000)));
+		assert_true(clock_now_ns() < end_ns);
+	}
+	atomic_store(&reader.is_over, true);
+	assert_int_equal(pthread_join(thread, NULL), 0);
+	machine_fini(&m);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_vcpus_with_register_kicks_lose_nothing),
 		cmocka_unit_test(test_vcpus_with_doorbell_lose_nothing),
 		cmocka_unit_test(test_vcpus_with_doorbell_on_epoll_lose_nothing),
+		cmocka_unit_test(test_config_read_between_equal_generations_is_whole),
 	};
 
 	return cmocka_run_group_tests_name("virtio/threads", tests, NULL, NULL);

@@ -14,6 +14,7 @@
 
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/file.h"
 #include "base/num.h"
 #include "image/kernel_image.h"
 
@@ -203,6 +204,33 @@ static void test_bound_node_has_the_policy_and_its_images_are_copies(void **stat
 	vm_memory_fini(&m);
 }
 
+/* Node 0 on the host's last node, node 1 on its first; where these are the same, it is one mapping. */
+static void test_bound_pages_come_from_their_nodes(void **state UNUSED)
+{
+	const struct memory_layout layout = layout_of(2, 64 * MIB);
+	struct vm_host_nodes nodes[2] = { [1] = { { 1 } } };
+	char online[64] = "0", want[24];
+	struct vm_memory m;
+	struct error err;
+
+	if (access("/proc/self/numa_maps", R_OK) < 0 ||
+	    file_read_line("/sys/devices/system/node/online", online, sizeof(online)) < 0)
+		skip();
+	unsigned long last = strtoul(online + strlen(online) - 1, NULL, 10);
+	size_t n_pages = (last ? 32 : 64) * MIB / PAGE;
+	nodes[0].bits[0] = 1ul << last;
+	assert_int_equal(
+	    vm_memory_init(&m, &(struct vm_memory_config){ .layout = &layout, .host_nodes = nodes },
+			   &err),
+	    0);
+	memset(m.base, 1, m.len);
+	(void)snprintf(want, sizeof(want), " N%lu=%zu", last, n_pages);
+	assert_int_equal(count_lines("/proc/self/numa_maps", &m, want), 1);
+	(void)snprintf(want, sizeof(want), " N0=%zu", n_pages);
+	assert_int_equal(count_lines("/proc/self/numa_maps", &m, want), 1);
+	vm_memory_fini(&m);
+}
+
 static void test_bound_to_a_node_that_is_not_there_is_an_error(void **state UNUSED)
 {
 	const struct memory_layout layout = layout_of(1, 64 * MIB);
@@ -321,6 +349,7 @@ int main(void)
 		WITH_RAM(test_shared_memory_is_seen_through_its_descriptor),
 		cmocka_unit_test(test_huge_pages_that_are_not_there_fall_back_or_skip),
 		WITH_RAM(test_bound_node_has_the_policy_and_its_images_are_copies),
+		cmocka_unit_test(test_bound_pages_come_from_their_nodes),
 		cmocka_unit_test(test_bound_to_a_node_that_is_not_there_is_an_error),
 		WITH_RAM(test_file_lands_whole_at_any_alignment),
 		WITH_RAM(test_guest_writes_do_not_reach_the_file),

@@ -36,17 +36,20 @@ static void test_disk_is_told_where_there_is_one(void **state UNUSED)
 	struct vm_stats st = { .has_disk = true, .disk_mmio.n_interrupts = 5 };
 	struct buf text = { 0 };
 
-	st.disk = (struct virtio_blk_stats){ .n_reads = 1,
-					     .n_write_zeroes = 2,
-					     .bytes_written = 1024,
-					     .n_errors = 4,
-					     .n_in_flight_max = 256 };
+	st.disk =
+	    (struct virtio_blk_stats){ .n_reads = 1,
+				       .n_write_zeroes = 2,
+				       .bytes_written = 1024,
+				       .n_errors = 4,
+				       .gate = { .n_inside_max = 256, .n_throttled_bps = 6 } };
 	vm_stats_format(&st, &text);
 	assert_true(has_line(&text, "disk.reads 1"));
 	assert_true(has_line(&text, "disk.write_zeroes 2"));
 	assert_true(has_line(&text, "disk.bytes_written 1024"));
 	assert_true(has_line(&text, "disk.errors 4"));
 	assert_true(has_line(&text, "disk.in_flight_max 256"));
+	assert_true(has_line(&text, "disk.throttled_iops 0"));
+	assert_true(has_line(&text, "disk.throttled_bps 6"));
 	assert_true(has_line(&text, "disk.interrupts 5"));
 	assert_true(has_line(&text, "disk.flushes 0"));
 	buf_fini(&text);
