@@ -1,11 +1,13 @@
 #include "base/topology_text.h"
 
-#include <ctype.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <string.h>
 
 #include "base/num.h"
+
+/* No processor has more address bits. */
+#define MAX_SIZE ((uint64_t)1 << 52)
 
 /* A part of the text, not terminated. */
 struct piece {
@@ -51,7 +53,7 @@ static int parse_number(const char *what, struct piece text, uint64_t min, uint6
 			uint32_t *ret, struct error *err)
 {
 	char digits[24];
-	uint64_t v;
+	uint64_t v = 0;
 
 	if (text.n >= sizeof(digits))
 		return error_set_usage(err, -EINVAL, "%s: '%.*s' is no number", what, (int)text.n,
@@ -66,19 +68,20 @@ static int parse_number(const char *what, struct piece text, uint64_t min, uint6
 
 static int parse_size(const char *what, struct piece text, uint64_t *ret, struct error *err)
 {
-	static const char units[] = "KMGT";
-	const char *unit =
-	    text.n ? strchr(units, toupper((unsigned char)text.p[text.n - 1])) : NULL;
-	uint32_t v;
+	static const char units[] = "KMGTkmgt";
+	const char *unit = text.n ? strchr(units, text.p[text.n - 1]) : NULL;
+	uint32_t v = 0;
 
 	if (!unit || !*unit)
 		return error_set_usage(err, -EINVAL,
 				       "%s: '%.*s' is no size: a number with K, M, G or T", what,
 				       (int)text.n, text.p);
 	text.n--;
-	if (parse_number(what, text, 1, UINT32_MAX >> 2, &v, err) < 0)
+	unsigned shift = 10 * (unsigned)((unit - units) % 4 + 1);
+	uint64_t max = num_min(MAX_SIZE >> shift, UINT32_MAX);
+	if (parse_number(what, text, 1, max, &v, err) < 0)
 		return err->code;
-	*ret = (uint64_t)v << 10 * (unit - units + 1);
+	*ret = (uint64_t)v << shift;
 	return 0;
 }
 
@@ -259,7 +262,7 @@ static int parse_node(struct parser *ps, struct piece text, struct error *err)
 
 static int parse_distance_row(struct parser *ps, uint32_t row, struct piece text, struct error *err)
 {
-	uint32_t n = 0, v;
+	uint32_t n = 0, v = 0;
 	struct piece number;
 	bool more;
 
