@@ -18,8 +18,8 @@
 #include <unistd.h>
 
 #include "base/buf.h"
+#include "bench/spawn.h"
 #include "options.h"
-#include "spawn.h"
 #include "stats.h"
 
 enum {

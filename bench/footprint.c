@@ -16,8 +16,8 @@
 #include <unistd.h>
 
 #include "base/num.h"
+#include "bench/spawn.h"
 #include "options.h"
-#include "spawn.h"
 #include "stats.h"
 
 enum {

@@ -13,8 +13,8 @@
 #include <string.h>
 #include <unistd.h>
 
+#include "bench/spawn.h"
 #include "options.h"
-#include "spawn.h"
 #include "stats.h"
 
 enum { QEMU_STATUS = 1 /* isa-debug-exit: 2 * 0 + 1 */, N_WARM_UP = 2 };

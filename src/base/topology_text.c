@@ -174,7 +174,7 @@ static const char *const node_keys[N_KEYS] = {
 static int parse_node_value(struct topology_node *n, enum node_key key, struct piece value,
 			    struct error *err)
 {
-	const char *what = node_keys[key];
+	const char *what = key < N_KEYS ? node_keys[key] : NULL;
 	uint32_t v = 0;
 
 	switch (key) {

@@ -23,6 +23,7 @@
 #include "base/num.h"
 #include "cli/commands.h"
 #include "cli/disk.h"
+#include "cli/document.h"
 #include "cli/exit_code.h"
 #include "cli/guest_init.h"
 #include "cli/memory_size.h"
@@ -149,7 +150,6 @@ static void list_records(const struct run_options *o, char *ret[RECORDS_MAX])
 	const char *term = getenv("TERM");
 	const struct topology *t = &o->topology;
 	size_t n = 0;
-
 
 	ret[n++] = xstrdup("cwd=/");
 	ret[n++] = xstrdup("kmsg=1");
@@ -299,8 +299,11 @@ static int open_sinks(struct run *run, struct error *err)
 	struct run_result *res = &run->result;
 	const char *tmp = getenv("TMPDIR");
 
-	if (run->options.json && report_check_path(run->options.json, err) < 0)
+	if (run->options.json && document_check_path(run->options.json, err) < 0)
 		return error_prefix(err, "--json");
+	if (run->options.console &&
+	    sink_open(&res->console, run->options.console, SINK_FILE_LIMIT, err) < 0)
+		return error_prefix(err, "--console");
 	if (run->options.dmesg &&
 	    sink_open(&res->dmesg, run->options.dmesg, SINK_FILE_LIMIT, err) < 0)
 		return error_prefix(err, "--dmesg");

@@ -64,8 +64,8 @@ static int parse(int argc, char **argv, struct options *o, struct error *err)
 					       "ktstr topo: wrong option '%s'; see `ktstr topo "
 					       "--help`",
 					       argv[optind - 1]);
-		else if (num_parse_u64("--memory", optarg, 2, MEMORY_SIZE_MAX_MIB, &o->memory_mib, err) <
-			 0)
+		else if (num_parse_u64("--memory", optarg, 2, MEMORY_SIZE_MAX_MIB, &o->memory_mib,
+				       err) < 0)
 			return err->code;
 	}
 	if (o->help)

@@ -15,6 +15,7 @@ int cmd_plan(const struct command_context *ctx, int argc, char **argv);
 int cmd_locks(const struct command_context *ctx, int argc, char **argv);
 int cmd_cleanup(const struct command_context *ctx, int argc, char **argv);
 int cmd_doctor(const struct command_context *ctx, int argc, char **argv);
+int cmd_bench(const struct command_context *ctx, int argc, char **argv);
 
 /* Prints "ktstr: text" to stderr and returns the exit status of its class. */
 int command_fail(const struct error *err);

@@ -26,11 +26,6 @@ struct report {
 void report_outcome(const struct report *r);
 void report_timeline(const struct report *r);
 /*
- * Before the run: whether report_json could write to @path, so that a wrong one is told at once and
- * not after an hour. Class usage.
- */
-MUST_CHECK int report_check_path(const char *path, struct error *err);
-/*
  * Notes for @result's user about streams that could not be kept whole (disk full, file limit), and
  * about tests whose results are missing.
  */

@@ -17,6 +17,7 @@ enum { DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
 
 enum option_id {
 	OPT_APPEND = 256,
+	OPT_CONSOLE,
 	OPT_CPU,
 	OPT_DISK,
 	OPT_DMESG,
@@ -42,6 +43,7 @@ enum option_id {
 
 static const struct option long_options[] = {
 	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "cpu", required_argument, NULL, OPT_CPU },
 	{ "disk", required_argument, NULL, OPT_DISK },
 	{ "dmesg", required_argument, NULL, OPT_DMESG },
@@ -96,6 +98,7 @@ void run_options_usage(bool interactive)
 	    "COMMAND\n"
 	    "  --relay GUEST[:HOST]  join unix socket GUEST in the guest to unix socket HOST here\n"
 	    "  --stdin               feed standard input to the command\n"
+	    "  --console FILE        write there what the guest prints on its first serial port\n"
 	    "  --dmesg FILE          write the kernel log there\n"
 	    "  --json FILE           write the result there as one JSON document (-: stdout)\n"
 	    "  --timeline            print when each phase was reached\n"
@@ -167,6 +170,9 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	switch ((enum option_id)id) {
 	case OPT_APPEND:
 		add(&o->append, &o->n_append, arg);
+		return 0;
+	case OPT_CONSOLE:
+		o->console = arg;
 		return 0;
 	case OPT_CPU:
 		return arch_cpu_mask_parse(arg, &o->cpu_mask, err);
@@ -247,8 +253,8 @@ static int check(struct run_options *o, struct error *err)
 	struct memory_layout memory;
 
 	/* Without --memory the size waits for the initramfs. */
-	if (o->memory_mib && topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib,
-						    &memory, err) < 0)
+	if (o->memory_mib &&
+	    topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib, &memory, err) < 0)
 		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(

@@ -22,6 +22,7 @@ struct run_options {
 	const char *initrd;
 	bool has_disk;
 	struct disk_options disk;
+	const char *console;
 	const char *net; /* GUEST_NET_*; NULL: none */
 	const char *dmesg;
 	const char *json;

@@ -121,10 +121,10 @@ static void find_path(struct template *t, const char *digest)
 	t->path = xasprintf("%s/%s-%" PRIu64 "-%s.raw", t->dir, t->maker->name, t->bytes, key);
 }
 
-/* Of the right size and with its file system in it, or it is made again. */
-static int open_entry(const struct template *t)
+/* @path if it is of the right size and has its file system in it, or -1. */
+static int open_good(const struct template *t, const char *path)
 {
-	CLEANUP(fd_closep) int fd = open(t->path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
+	CLEANUP(fd_closep) int fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	char magic[MAGIC_MAX];
 	struct stat st;
 
@@ -149,9 +149,10 @@ static int format(const struct template *t, const char *path, struct error *err)
 	return tool_run(argv, NULL, NULL, err);
 }
 
-static int make_entry(const struct template *t, struct error *err)
+static int make_entry(const struct template *t, int *ret_fd, struct error *err)
 {
 	CLEANUP(file_new_fini) struct file_new f = FILE_NEW_INIT;
+	CLEANUP(fd_closep) int fd = -1;
 
 	if (file_new_open(&f, t->path, err) < 0)
 		return err->code;
@@ -160,27 +161,29 @@ static int make_entry(const struct template *t, struct error *err)
 				 t->bytes / MIB, t->dir);
 	if (format(t, f.temp, err) < 0)
 		return err->code;
+	fd = open_good(t, f.temp);
+	if (fd < 0)
+		return error_set_text(err, -EIO, "%s said nothing, and made no %s", t->tool,
+				      t->maker->name);
 	/* A power loss must not leave zeros under a name that says otherwise. */
 	if (fdatasync(f.fd) < 0)
 		return error_set(err, errno, "cannot write '%s'", t->path);
-	return file_new_commit(&f, 0444, err);
+	if (file_new_commit(&f, 0444, err) < 0)
+		return err->code;
+	*ret_fd = TAKE_FD(fd);
+	return 0;
 }
 
 static int make_and_open(const struct template *t, int *ret_fd, struct error *err)
 {
 	CLEANUP(fd_closep) int lock = cache_folder_lock(t->dir);
 
-	*ret_fd = open_entry(t); /* made by another process meanwhile? */
+	*ret_fd = open_good(t, t->path); /* made by another process meanwhile? */
 	if (*ret_fd >= 0)
 		return 0;
 	if (lock >= 0)
 		cache_folder_sweep(t->dir, ".raw", TEMPLATES_MAX);
-	if (make_entry(t, err) < 0)
-		return err->code;
-	*ret_fd = open_entry(t);
-	if (*ret_fd >= 0)
-		return 0;
-	return error_set_text(err, -EIO, "'%s' is not what %s was to make", t->path, t->tool);
+	return make_entry(t, ret_fd, err);
 }
 
 int disk_template_open(const char *cache_dir, const char *search, enum disk_fs fs, uint64_t bytes,
@@ -194,6 +197,6 @@ int disk_template_open(const char *cache_dir, const char *search, enum disk_fs f
 	if (file_make_dirs(t.dir, 0755, err) < 0 || find_tool(&t, search, digest, err) < 0)
 		return err->code;
 	find_path(&t, digest);
-	*ret_fd = open_entry(&t);
+	*ret_fd = open_good(&t, t.path);
 	return *ret_fd >= 0 ? 0 : make_and_open(&t, ret_fd, err);
 }

@@ -18,13 +18,15 @@
  * One turn. Each step serves what was there when it began, so that no owner can starve the others
  * by arming, posting or deferring anew in its callback:
  *
- *	1. wait      the backend submits and sleeps; not at all if something is ready or deferred
+ *	1. wait      the backend submits and sleeps; not at all if something is ready or deferred, or
+ *	             a watch has work; maybe after a look around (spin.h)
  *	2. expire    due timers become ready; before any callback, so that a timer armed by one is
  *	             for the next turn even if its deadline is past
  *	3. deliver   the backend's completions
  *	4. ready     what needed no backend: timers, cancels, failures at arm
  *	5. messages  of other threads, in the order of their arrival
- *	6. deferred  last, when all that this turn completed is known
+ *	6. watches   work that was found in memory; a message may have seen to it
+ *	7. deferred  last, when all that this turn completed is known
  */
 #include "reactor/reactor.h"
 
@@ -39,9 +41,11 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
+#include "base/cpu.h"
 #include "base/fd.h"
 #include "base/num.h"
 #include "reactor/reactor_backend.h"
+#include "reactor/spin.h"
 #include "reactor/timer_heap.h"
 
 enum { DEFAULT_ENTRIES = 256 };
@@ -57,6 +61,9 @@ struct reactor {
 	struct list ready;
 	struct list deferred;
 	struct timer_heap timers;
+	struct list watches;
+	struct spin spin;
+	size_t n_file_io; /* armed ops that are file I/O */
 
 	/*
 	 * Messages of other threads, newest first. Whoever makes it non-empty wakes the owner, so
@@ -140,6 +147,8 @@ int reactor_new(const struct reactor_config *config, struct reactor **ret, struc
 	r->owner = pthread_self();
 	list_init(&r->ready);
 	list_init(&r->deferred);
+	list_init(&r->watches);
+	spin_init(&r->spin);
 	r->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->wake_fd < 0) {
 		(void)error_set(err, errno, "reactor: eventfd");
@@ -167,6 +176,7 @@ struct reactor *reactor_free(struct reactor *r)
 	ASSERT(!r->in_turn);
 	ASSERT(r->n_armed == 1);
 	ASSERT(list_is_empty(&r->deferred));
+	ASSERT(list_is_empty(&r->watches));
 	ASSERT(!atomic_load_explicit(&r->inbox, memory_order_acquire));
 	reactor_cancel(r, &r->wake_op);
 	while (!reactor_op_is_idle(&r->wake_op))
@@ -197,6 +207,11 @@ void reactor_op_event(struct reactor_op *op, int events)
 		op->fn(op, events, true);
 }
 
+static bool is_file_io(const struct reactor_op *op)
+{
+	return op->kind != REACTOR_OP_POLL && op->kind != REACTOR_OP_TIMER;
+}
+
 void reactor_op_finish(struct reactor_op *op, int res)
 {
 	ASSERT(!list_is_linked(&op->node));
@@ -209,6 +224,7 @@ void reactor_op_finish(struct reactor_op *op, int res)
 	    (op->kind == REACTOR_OP_POLL || op->kind == REACTOR_OP_TIMER || res == -EINTR))
 		res = -ECANCELED;
 	op->reactor->n_armed--;
+	op->reactor->n_file_io -= is_file_io(op);
 	op_set_state(op, REACTOR_OP_IDLE);
 	op->fn(op, res, false);
 }
@@ -231,6 +247,7 @@ static void op_begin(struct reactor *r, struct reactor_op *op, enum reactor_op_k
 	op_set_state(op, REACTOR_OP_ARMED);
 	r->n_armed++;
 	op->kind = (uint8_t)kind;
+	r->n_file_io += is_file_io(op);
 	op->ready = false;
 	op->handed_over = false;
 	op->reactor = r;
@@ -403,16 +420,110 @@ static void run_deferred(struct reactor *r)
 	}
 }
 
+static struct reactor_watch *watch_of(struct list *node)
+{
+	return container_of(node, struct reactor_watch, node);
+}
+
+/* Whether one of the watches has work, by @ask or look; each notes its own. */
+static bool find_work(struct reactor *r, bool ask)
+{
+	struct list *node;
+	bool found = false;
+
+	list_for_each (node, &r->watches) {
+		struct reactor_watch *w = watch_of(node);
+		w->found = ask ? w->ops->ask(w) : w->ops->look(w);
+		found = found || w->found;
+	}
+	return found;
+}
+
+/* Looks around until @deadline_ns. True: there is something to do, and no need to sleep. */
+static bool look_around(struct reactor *r, uint64_t deadline_ns)
+{
+	enum { LOOKS_PER_CLOCK = 8 };
+	const struct backend_ops *ops = r->backend->ops;
+
+	if (!ops->submit(r->backend))
+		return true;
+	do {
+		for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
+			if (ops->has_events(r->backend) || find_work(r, false))
+				return true;
+			cpu_pause();
+		}
+	} while (clock_now_ns() < deadline_ns);
+	return false;
+}
+
+/* Sleeps @wait_ns at most, unless the watches have work; they wake us from here on. */
+static void sleep_for(struct reactor *r, uint64_t wait_ns)
+{
+	bool found = find_work(r, true);
+
+	r->backend->ops->wait(r->backend, found ? 0 : wait_ns);
+}
+
+/*
+ * The same, after a look around where that pays. With file I/O in flight we sleep at once:
+ * completions wake us anyway, and come in batches the better for it.
+ */
+static void look_and_sleep(struct reactor *r, uint64_t wait_ns)
+{
+	const struct backend_ops *ops = r->backend->ops;
+	uint64_t look_ns = ops->has_events && r->n_file_io == 0 ? spin_ns(&r->spin) : 0;
+	uint64_t begin_ns = clock_now_ns();
+	bool found = look_ns && look_around(r, begin_ns + num_min(look_ns, wait_ns));
+
+	if (look_ns)
+		spin_learn_look(&r->spin, found);
+	if (!found)
+		sleep_for(r, wait_ns);
+	else if (ops->has_events(r->backend)) /* what was armed is with the backend already */
+		ops->wait(r->backend, 0);
+	if (!look_ns && r->n_file_io == 0)
+		spin_learn_sleep(&r->spin, clock_now_ns() - begin_ns);
+}
+
+static void wait_turn(struct reactor *r, uint64_t timeout_ns)
+{
+	uint64_t wait_ns = wait_time(r, timeout_ns);
+
+	if (timeout_ns == 0) {
+		sleep_for(r, 0); /* who asks for that may sleep elsewhere */
+	} else if (wait_ns == 0 || list_is_empty(&r->watches)) {
+		(void)find_work(r, false);
+		r->backend->ops->wait(r->backend, wait_ns);
+	} else {
+		look_and_sleep(r, wait_ns);
+	}
+}
+
+static void run_watches(struct reactor *r)
+{
+	for (struct list *node = r->watches.next; node != &r->watches;) {
+		struct reactor_watch *w = watch_of(node);
+		node = node->next;
+		if (!w->found)
+			continue;
+		w->found = false;
+		w->ops->work(w);
+		node = r->watches.next; /* it may have unwatched any */
+	}
+}
+
 void reactor_turn(struct reactor *r, uint64_t timeout_ns)
 {
 	assert_owner(r);
 	ASSERT(!r->in_turn);
 	r->in_turn = true;
-	r->backend->ops->wait(r->backend, wait_time(r, timeout_ns));
+	wait_turn(r, timeout_ns);
 	expire_timers(r);
 	r->backend->ops->deliver(r->backend);
 	deliver_ready(r);
 	deliver_messages(r);
+	run_watches(r);
 	run_deferred(r);
 	r->in_turn = false;
 }
@@ -473,4 +584,21 @@ bool reactor_post(struct reactor *r, struct reactor_msg *msg)
 		reactor_wake(r); /* the owner may take the message before this; then it wakes once
 				    for nothing */
 	return true;
+}
+
+/* ---- watches ---- */
+
+void reactor_watch(struct reactor *r, struct reactor_watch *w)
+{
+	assert_owner(r);
+	if (!list_is_linked(&w->node))
+		list_add_tail(&r->watches, &w->node);
+}
+
+void reactor_unwatch(struct reactor *r, struct reactor_watch *w)
+{
+	assert_owner(r);
+	if (list_is_linked(&w->node))
+		list_remove(&w->node);
+	w->found = false;
 }

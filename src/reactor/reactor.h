@@ -196,3 +196,29 @@ struct reactor_deferred {
 void reactor_defer(struct reactor *r, struct reactor_deferred *d);
 /* Takes it back if it has not run yet. */
 void reactor_undefer(struct reactor *r, struct reactor_deferred *d);
+
+/*
+ * Work that others announce in memory (a guest in its queues): the reactor looks for it a short
+ * while before it sleeps, where such waits were short lately, and spares both sides a wake-up. How
+ * long, and when not, is spin.h's.
+ *
+ * All three run on the owner's thread, between callbacks.
+ */
+struct reactor_watch;
+struct reactor_watch_ops {
+	/* Whether there is work. Cheap, called in a loop. */
+	bool (*look)(struct reactor_watch *w);
+	/* We sleep now: from here on the others must wake us. True: there is work after all. */
+	bool (*ask)(struct reactor_watch *w);
+	/* There is work. */
+	void (*work)(struct reactor_watch *w);
+};
+/* Embedded; zero-initialised but for ops. */
+struct reactor_watch {
+	struct list node;
+	const struct reactor_watch_ops *ops;
+	bool found; /* work comes in this turn; its owner clears it when it has done that already */
+};
+/* Both may be called twice. */
+void reactor_watch(struct reactor *r, struct reactor_watch *w);
+void reactor_unwatch(struct reactor *r, struct reactor_watch *w);

@@ -38,6 +38,13 @@ struct backend_ops {
 	void (*arm)(struct backend *b, struct reactor_op *op);
 	/* @op was just set CANCELLING and its result is not known to reactor.c yet. */
 	void (*cancel)(struct backend *b, struct reactor_op *op);
+	/*
+	 * Optional, as has_events: hands over what was armed and does not wait; false: more than
+	 * fits, the rest needs a wait.
+	 */
+	bool (*submit)(struct backend *b);
+	/* Whether a wait would bring something. Reads memory only. */
+	bool (*has_events)(struct backend *b);
 	/* Submits; sleeps until something happens or @timeout_ns is over (UINT64_MAX: never). */
 	void (*wait)(struct backend *b, uint64_t timeout_ns);
 	/* Delivers what the wait brought. The only place where a backend may run callbacks. */

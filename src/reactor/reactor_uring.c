@@ -147,6 +147,27 @@ static int enter(struct uring *u, uint64_t timeout_ns)
 	return io_uring_submit_and_wait_timeout(&u->ring, &cqe, 1, &ts, NULL);
 }
 
+static bool uring_submit(struct backend *b)
+{
+	struct uring *u = uring_of(b);
+
+	if (list_is_empty(&u->backlog) && io_uring_sq_ready(&u->ring) == 0)
+		return true;
+	bool all = hand_over_backlog(u);
+	return io_uring_submit(&u->ring) >= 0 &&
+	       all; /* a part, too: that makes room for the rest */
+}
+
+/* Completions that are there, and those that an entry of ours would finish (TASKRUN). */
+static bool uring_has_events(struct backend *b)
+{
+	struct uring *u = uring_of(b);
+	unsigned flags = IO_URING_READ_ONCE(*u->ring.sq.kflags);
+
+	return io_uring_cq_ready(&u->ring) > 0 ||
+	       flags & (IORING_SQ_TASKRUN | IORING_SQ_CQ_OVERFLOW);
+}
+
 static void uring_wait(struct backend *b, uint64_t timeout_ns)
 {
 	struct uring *u = uring_of(b);
@@ -215,6 +236,8 @@ static const struct backend_ops uring_ops = {
 	.name = "io_uring",
 	.arm = uring_arm,
 	.cancel = uring_cancel,
+	.submit = uring_submit,
+	.has_events = uring_has_events,
 	.wait = uring_wait,
 	.deliver = uring_deliver,
 	.free = uring_free,
@@ -245,8 +268,9 @@ static int setup_ring(unsigned entries, struct io_uring *ring, struct error *err
 {
 	/* DEFER_TASKRUN (6.1): completions are worked off in our wait, never amid callbacks. */
 	static const unsigned flags[] = {
-		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN,
-		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN,
+		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_SINGLE_ISSUER | IORING_SETUP_DEFER_TASKRUN |
+		    IORING_SETUP_TASKRUN_FLAG,
+		IORING_SETUP_SUBMIT_ALL | IORING_SETUP_COOP_TASKRUN | IORING_SETUP_TASKRUN_FLAG,
 		0,
 	};
 	struct io_uring_params params;

@@ -71,14 +71,76 @@ static void raise_interrupt(struct virtio_dev *dev, uint32_t bit)
 
 static void notify_all(struct virtio_dev *dev)
 {
+	dev->watch.found =
+	    false; /* one notify a turn, or a refilling guest would get twice its due */
 	for (uint32_t i = 0; i < dev->ops->n_queues; i++) {
 		if (!virtq_is_ready(&dev->queues[i]))
 			continue;
 		dev->budget[i] = dev->queues[i].size;
+		dev->queues[i].is_hungry = false; /* until its device looks and finds nothing */
 		if (virtio_dev_is_running(dev))
 			dev->ops->notify(dev, i);
 	}
 }
+
+/*
+ * Work without a kick: while the reactor watches, an empty queue asks for none, and the driver sees
+ * no reason to kick. A queue whose device would not pop (it waits for something else) is not hungry,
+ * and nobody's work.
+ */
+
+static bool can_watch(const struct virtio_dev *dev)
+{
+	return dev->state == VIRTIO_DEV_RUNNING && !dev->dying && !virtio_dev_is_broken(dev);
+}
+
+static struct virtio_dev *dev_of_watch(struct reactor_watch *w)
+{
+	return container_of(w, struct virtio_dev, watch);
+}
+
+static bool watch_look(struct reactor_watch *w)
+{
+	struct virtio_dev *dev = dev_of_watch(w);
+	bool found = false;
+
+	virtio_dev_enter(dev);
+	for (uint32_t i = 0; can_watch(dev) && !found && i < dev->ops->n_queues; i++)
+		found = dev->queues[i].is_hungry && virtq_has_avail(&dev->queues[i]);
+	virtio_dev_leave(dev);
+	return found;
+}
+
+static bool watch_ask(struct reactor_watch *w)
+{
+	struct virtio_dev *dev = dev_of_watch(w);
+	bool found = false;
+
+	virtio_dev_enter(dev);
+	for (uint32_t i = 0; can_watch(dev) && i < dev->ops->n_queues; i++)
+		if (virtq_ask_kick(&dev->queues[i]))
+			found = true;
+	virtio_dev_leave(dev);
+	return found;
+}
+
+static void watch_work(struct reactor_watch *w)
+{
+	struct virtio_dev *dev = dev_of_watch(w);
+
+	virtio_dev_enter(dev);
+	if (can_watch(dev)) {
+		count(&dev->counters.n_looks);
+		notify_all(dev);
+	}
+	virtio_dev_leave(dev);
+}
+
+static const struct reactor_watch_ops watch_ops = {
+	.look = watch_look,
+	.ask = watch_ask,
+	.work = watch_work,
+};
 
 static void dev_start(struct virtio_dev *dev)
 {
@@ -87,8 +149,10 @@ static void dev_start(struct virtio_dev *dev)
 
 		q->event_idx = virtio_dev_has_feature(dev, VIRTIO_RING_F_EVENT_IDX);
 		q->indirect = virtio_dev_has_feature(dev, VIRTIO_RING_F_INDIRECT_DESC);
+		q->is_lazy = true;
 		dev->budget[i] = q->size;
 	}
+	reactor_watch(dev->reactor, &dev->watch);
 	dev_set_state(dev, VIRTIO_DEV_RUNNING);
 	dev->ops->start(dev);
 	notify_all(dev); /* kicks may have come before us */
@@ -96,6 +160,7 @@ static void dev_start(struct virtio_dev *dev)
 
 static void dev_stop(struct virtio_dev *dev)
 {
+	reactor_unwatch(dev->reactor, &dev->watch);
 	dev_set_state(dev, VIRTIO_DEV_STOPPING);
 	dev->ops->stop(dev);
 }
@@ -207,6 +272,7 @@ void virtio_dev_init(struct virtio_dev *dev, const struct virtio_dev_ops *ops,
 	dev->work_msg.fn = on_work;
 	dev->flush_work.fn = on_flush;
 	dev->finish_work.fn = on_finish;
+	dev->watch.ops = &watch_ops;
 	/* Default attributes: neither can fail on Linux. */
 	(void)pthread_mutex_init(&dev->lock, NULL);
 	(void)pthread_cond_init(&dev->changed, NULL);

@@ -72,6 +72,7 @@ enum virtio_dev_state {
 
 struct virtio_dev_counters {
 	_Atomic uint64_t n_kicks;
+	_Atomic uint64_t n_looks; /* times that work was found without a kick */
 	_Atomic uint64_t n_suppressed;
 	_Atomic uint64_t n_faults;
 };
@@ -99,6 +100,7 @@ struct virtio_dev {
 	uint16_t
 	    budget[VIRTIO_DEV_MAX_QUEUES]; /* chains it may still pop before others get a turn */
 	struct reactor_op doorbell_op;
+	struct reactor_watch watch; /* of the queues' available rings, while running */
 	struct reactor_msg work_msg;
 	struct reactor_deferred flush_work, finish_work;
 	void (*done)(void *ctx); /* virtio_dev_shutdown's */

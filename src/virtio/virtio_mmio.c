@@ -418,6 +418,7 @@ void virtio_mmio_stats(const struct virtio_mmio *t, struct virtio_mmio_stats *re
 
 	*ret = (struct virtio_mmio_stats){
 		.n_kicks = dev->counters.n_kicks,
+		.n_looks = dev->counters.n_looks,
 		.n_notify_exits = t->n_notify_exits,
 		.n_register_exits = t->n_register_exits,
 		.n_interrupts = dev->irq.n_raised,

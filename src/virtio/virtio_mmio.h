@@ -62,6 +62,7 @@ void virtio_mmio_stop(struct virtio_mmio *t, void (*done)(void *ctx), void *ctx)
 /* Counters for the run's statistics; any thread, approximate while running. */
 struct virtio_mmio_stats {
 	uint64_t n_kicks;          /* doorbell wake-ups on the reactor (coalesced) */
+	uint64_t n_looks;          /* times that new buffers were found without a kick */
 	uint64_t n_notify_exits;   /* kicks that exited to user space: 0 with a doorbell host */
 	uint64_t n_register_exits; /* all register accesses */
 	uint64_t n_interrupts;

@@ -107,7 +107,7 @@ void virtq_reset(struct virtq *q)
 {
 	q->size = 0;
 	q->event_idx = q->indirect = false;
-	q->kicks_off = q->is_armed = false;
+	q->kicks_off = q->is_armed = q->is_lazy = q->is_hungry = false;
 	q->seen_avail = q->next_avail = 0;
 	q->next_used = q->published_used = 0;
 	q->n_in_flight = 0;
@@ -249,7 +249,9 @@ static int walk_chain(struct virtq *q, struct virtq_chain *chain)
 int virtq_pop(struct virtq *q, struct virtq_chain **ret)
 {
 	ASSERT(virtq_is_ready(q));
-	if (q->seen_avail == q->next_avail && !fetch_avail(q) && !arm_kick(q))
+	q->is_hungry =
+	    q->seen_avail == q->next_avail && !fetch_avail(q) && (q->is_lazy || !arm_kick(q));
+	if (q->is_hungry)
 		return VIRTQ_EMPTY;
 	if ((uint16_t)(q->seen_avail - q->next_avail) > q->size)
 		return broken(q, -EPROTO, "available index ran away");
@@ -279,6 +281,11 @@ bool virtq_has_avail(const struct virtq *q)
 {
 	return virtq_is_ready(q) && (q->seen_avail != q->next_avail ||
 				     guest_slice_load16(q->avail, AVAIL_IDX) != q->next_avail);
+}
+
+bool virtq_ask_kick(struct virtq *q)
+{
+	return q->is_hungry && arm_kick(q);
 }
 
 void virtq_push(struct virtq *q, struct virtq_chain *chain, uint32_t written)

@@ -46,6 +46,8 @@ struct virtq {
 	bool event_idx, indirect; /* negotiated */
 	bool kicks_off;           /* without EVENT_IDX: used.flags says NO_NOTIFY */
 	bool is_armed;            /* a kick was asked for at next_avail */
+	bool is_lazy;             /* an empty queue asks for no kick before virtq_ask_kick */
+	bool is_hungry;           /* the last pop found it empty */
 	uint16_t seen_avail, next_avail;
 	uint16_t next_used, published_used;
 	uint16_t n_in_flight;
@@ -81,6 +83,11 @@ static inline bool virtq_is_ready(const struct virtq *q)
 MUST_CHECK int virtq_pop(struct virtq *q, struct virtq_chain **ret);
 /* Whether virtq_pop would find something; asks for no kick. */
 bool virtq_has_avail(const struct virtq *q);
+/*
+ * For a lazy queue: before its owner sleeps. Asks for a kick if the last pop found it empty;
+ * returns whether there is something after all.
+ */
+bool virtq_ask_kick(struct virtq *q);
 /* Gives @chain back with @written bytes in its writable part. The guest sees it at the next flush.
  */
 void virtq_push(struct virtq *q, struct virtq_chain *chain, uint32_t written);

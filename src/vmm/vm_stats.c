@@ -11,6 +11,7 @@ static void append(struct buf *text, const char *device, const char *key, uint64
 static void append_mmio(struct buf *text, const char *device, const struct virtio_mmio_stats *m)
 {
 	append(text, device, "kicks", m->n_kicks);
+	append(text, device, "looks", m->n_looks);
 	append(text, device, "notify_exits", m->n_notify_exits);
 	append(text, device, "register_exits", m->n_register_exits);
 	append(text, device, "interrupts", m->n_interrupts);
@@ -28,6 +29,7 @@ static void append_disk(struct buf *text, const struct virtio_blk_stats *d)
 	append(text, "disk", "bytes_read", d->bytes_read);
 	append(text, "disk", "bytes_written", d->bytes_written);
 	append(text, "disk", "errors", d->n_errors);
+	append(text, "disk", "unsupported", d->n_unsupported);
 	append(text, "disk", "in_flight_max", d->gate.n_inside_max);
 	append(text, "disk", "continued", d->n_continued);
 	append(text, "disk", "retries", d->n_retries);

@@ -339,7 +339,7 @@ def test_memory_that_does_not_go_with_the_nodes(box):
 
 def test_topo_arguments(box):
     for args, text in (
-            ([], '--topology'), (['--presets', '--topology', '1,1,1,1'], '--presets'), (['--nope'], "'--nope'"),
+            (['--memory', '64'], '--topology'), (['--presets', '--topology', '1,1,1,1'], '--presets'), (['--nope'], "'--nope'"),
             (['--topology', '1,1,1'], 'four numbers'), (['--topology', '1,1,1,1', 'x'], "'x'"),
             (['--topology', '1,1,1,1', '--memory', '0'], '--memory'), (['--presets', '--memory', '64'], '--presets')):
         need_error(box.run('topo', *args), USAGE, text)
@@ -350,6 +350,22 @@ def test_options_that_do_not_exist(box):
         refused(box, [option, '--', 'true'], "'" + option[:2 if option[1] != '-' else None])
     refused(box, ['--memory'], "'--memory'", 'value')
     refused(box, ['--relay', 'relative.sock', '--', 'true'], '--relay', 'relative.sock')
+
+
+def test_bench_options(box):
+    for args, texts in ((['bench'], ['what to measure', 'blk']), (['bench', 'cpu'], ["'cpu'", 'blk and net']),
+                        (['bench', 'blk', 'net'], ["'net'", 'one suite']), (['bench', 'blk', '--runs', '0'], ['--runs']),
+                        (['bench', 'blk', '--seconds', 'x'], ['--seconds', "'x'"]),
+                        (['bench', 'blk', '--seconds', '0'], ['--seconds', "'0'"]),
+                        (['bench', 'blk', '--seconds', 'nan'], ['--seconds']),
+                        (['bench', 'blk', '--size', '12k'], ['--size', '12k']),
+                        (['bench', 'blk', '--file', 'x', '--dir', 'y'], ['--file', '--dir']),
+                        (['bench', 'blk', '--nope'], ["'--nope'"]), (['bench', 'blk', '--runs'], ["'--runs'", 'value']),
+                        (['bench', 'blk', '--qemu', '/nowhere/qemu'], ['--qemu', '/nowhere/qemu']),
+                        (['bench', 'blk', '--fio', 'no-such-fio'], ['--fio', 'no-such-fio']),
+                        (['bench', 'blk', '--json', '/no/such/folder/x'], ['/no/such/folder/x'])):
+        need_error(box.run(*args), USAGE, *texts)
+        box.need_clean()
 
 
 # Places to write to.
@@ -433,6 +449,12 @@ def test_kvm_missing(box):
         need(result.status == SKIP and b'/dev/kvm does not exist' in result.err, result.text())
         need(result.err.count(b'\n') == 1, result.text())
         box.need_clean()
+
+
+def test_bench_without_kvm(box):
+    result = box.run('bench', 'net', wrapper=without_kvm(box, 'none'))
+    need_error(result, SKIP, '/dev/kvm does not exist')
+    box.need_clean()
 
 
 def test_kvm_that_is_another_device(box):

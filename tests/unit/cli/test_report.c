@@ -1,4 +1,5 @@
 /* The JSON document, whatever a guest or a path put into it, and where it may be written. */
+#include "cli/document.h"
 #include "cli/report.h"
 
 #include <errno.h>
@@ -156,16 +157,16 @@ static void test_check_tells_bad_paths_and_leaves_nothing(void **state)
 	struct fixture *f = *state;
 	struct error err;
 
-	assert_int_equal(report_check_path(f->path, &err), 0);
+	assert_int_equal(document_check_path(f->path, &err), 0);
 	assert_int_equal(access(f->path, F_OK), -1);
 	assert_int_equal(rmdir(f->dir), 0); /* so nothing was left in it */
-	assert_int_equal(report_check_path(f->path, &err), -ENOENT);
+	assert_int_equal(document_check_path(f->path, &err), -ENOENT);
 	assert_int_equal(err.class, ERROR_USAGE);
 	assert_non_null(strstr(err.text, f->path));
 	assert_int_equal(mkdir(f->dir, 0755), 0);
-	assert_int_equal(report_check_path(f->dir, &err), -EISDIR);
-	assert_int_equal(report_check_path("/dev/null", &err), 0);
-	assert_int_equal(report_check_path("-", &err), 0);
+	assert_int_equal(document_check_path(f->dir, &err), -EISDIR);
+	assert_int_equal(document_check_path("/dev/null", &err), 0);
+	assert_int_equal(document_check_path("-", &err), 0);
 }
 
 static void test_device_and_pipe_are_written_in_place(void **state)

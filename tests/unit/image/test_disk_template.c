@@ -133,6 +133,8 @@ static void test_failing_tool_is_told_and_leaves_nothing(void **state)
 	assert_int_equal(scratch_run(&f->s, "! ls cache/disks/*ext4* 2> /dev/null"), 0);
 	scratch_make(&f->s, "bin/mke2fs", lazy, 0755);
 	assert_int_equal(open_template(f, 16 * MIB), -EIO);
+	assert_non_null(strstr(f->err.text, "mke2fs"));
+	assert_int_equal(scratch_run(&f->s, "! ls cache/disks/*ext4* 2> /dev/null"), 0);
 }
 
 static void test_missing_tool_names_its_package(void **state)

@@ -1,4 +1,4 @@
-#include "spawn.h"
+#include "bench/spawn.h"
 
 #include <errno.h>
 #include <fcntl.h>
@@ -61,27 +61,42 @@ static void make_env(const struct spawn_config *config, char *ret[MAX_ENV])
 	ret[n] = NULL;
 }
 
-/* @mark_fd is the write end of the mark's pipe, -1: none. */
-static int start(const struct spawn_config *config, int mark_fd, pid_t *ret, struct error *err)
+/* @fds[i] becomes the command's descriptor i; -1: /dev/null. */
+static int start(const struct spawn_config *config, const int fds[3], pid_t *ret, struct error *err)
 {
 	posix_spawn_file_actions_t actions;
+	posix_spawnattr_t attr;
+	sigset_t none;
 	char *env[MAX_ENV];
 
 	make_env(config, env);
+	/* Not the signals that we keep for ourselves. */
+	(void)sigemptyset(&none);
+	(void)posix_spawnattr_init(&attr);
+	(void)posix_spawnattr_setsigmask(&attr, &none);
+	(void)posix_spawnattr_setflags(&attr, POSIX_SPAWN_SETSIGMASK);
 	(void)posix_spawn_file_actions_init(&actions);
 	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
 		(void)posix_spawn_file_actions_addopen(&actions, fd, "/dev/null", O_RDWR, 0);
-	if (mark_fd >= 0)
-		(void)posix_spawn_file_actions_adddup2(&actions, mark_fd, config->mark_fd);
-	int res = posix_spawnp(ret, config->argv[0], &actions, NULL,
+	for (int fd = STDIN_FILENO; fd <= STDERR_FILENO; fd++)
+		if (fds[fd] >= 0)
+			(void)posix_spawn_file_actions_adddup2(&actions, fds[fd], fd);
+	int res = posix_spawnp(ret, config->argv[0], &actions, &attr,
 			       (char *const *)(uintptr_t)config->argv, env);
 	(void)posix_spawn_file_actions_destroy(&actions);
+	(void)posix_spawnattr_destroy(&attr);
 	return res ? error_set(err, res, "cannot start '%s'", config->argv[0]) : 0;
 }
 
 int spawn_start(const struct spawn_config *config, pid_t *ret, struct error *err)
 {
-	return start(config, -1, ret, err);
+	return start(config, (const int[]){ -1, -1, -1 }, ret, err);
+}
+
+int spawn_start_piped(const struct spawn_config *config, int out_fd, int err_fd, pid_t *ret,
+		      struct error *err)
+{
+	return start(config, (const int[]){ -1, out_fd, err_fd }, ret, err);
 }
 
 /* --- watching --- */
@@ -222,11 +237,14 @@ static int measure(const struct spawn_config *config, int read_fd, int *write_fd
 {
 	struct orphan orphans[MAX_ORPHANS];
 	struct rusage usage;
+	int fds[3] = { -1, -1, -1 };
 	uint64_t start_ns = clock_now_ns();
 	int status;
 	pid_t pid;
 
-	if (start(config, *write_fd, &pid, err) < 0)
+	if (*write_fd >= 0)
+		fds[config->mark_fd] = *write_fd;
+	if (start(config, fds, &pid, err) < 0)
 		return err->code;
 	*write_fd = fd_close(*write_fd);
 	int res = watch(config, pid, read_fd, start_ns, s, err);

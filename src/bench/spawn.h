@@ -24,7 +24,7 @@ struct spawn_config {
 	const char *const *argv; /* argv[0] is a path, or found in PATH */
 	const char *const *env;  /* NAME=VALUE..., NULL-terminated, before our own; NULL: none */
 	int wanted_status;
-	int mark_fd;      /* this descriptor of the command is a pipe to us; -1: none */
+	int mark_fd;      /* this one of the command's standard streams is a pipe to us; -1: none */
 	const char *mark; /* the text there that is the mark; NULL: the first byte */
 };
 
@@ -46,6 +46,9 @@ MUST_CHECK int spawn_measure(const struct spawn_config *config, struct spawn_sam
 			     struct error *err);
 /* Starts a command without waiting, stdout and stderr discarded, env as above. */
 MUST_CHECK int spawn_start(const struct spawn_config *config, pid_t *ret, struct error *err);
+/* The same, with its standard output and error going there (-1: discarded). */
+MUST_CHECK int spawn_start_piped(const struct spawn_config *config, int out_fd, int err_fd,
+				 pid_t *ret, struct error *err);
 /* The number that begins the line of @text with @word in it; NAN: no such line. */
 double spawn_line_number(const char *text, const char *word);
 /* The children of process @pid's main thread, at most @max: their number. */

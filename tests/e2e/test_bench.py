@@ -1,0 +1,135 @@
+#!/usr/bin/python3
+"""`ktstr bench`: its document's shape and what must be true on any host, loaded or not. No figure is judged.
+
+QEMU and fio take part where they are installed.
+"""
+import json
+import os
+import shutil
+import signal
+import time
+
+import e2e
+from e2e import need, need_error
+
+PASSED, USAGE, INTERRUPTED = 0, 64, 130
+SHORT = ['--seconds', '0.05']
+WITHOUT = ['--qemu', '', '--fio', '']
+MACHINES = {'ktstr', 'ktstr_epoll', 'ktstr_one', 'qemu'}
+OURS = MACHINES - {'qemu'}
+DIST = {'p50', 'p90', 'min', 'max', 'n', 'samples'}
+
+
+def measured(box, *args, limit=120):
+    path = box.file('bench.json')
+    result = box.run('bench', *args, '--json', path, limit=limit)
+    need(result.status == PASSED, result.text())
+    box.need_clean()
+    with open(path, encoding='utf-8') as f:
+        return result.out.decode(), json.load(f)
+
+
+def check_dist(value, n, where):
+    if value is None:
+        return
+    need(set(value) == DIST and value['n'] == n == len(value['samples']), '{}: {}'.format(where, value))
+    need(value['min'] <= value['p50'] <= value['max'], '{}: {}'.format(where, value))
+
+
+def check_machine(m, is_polling, seconds, where):
+    for key in ('per_s', 'p50_us', 'p99_us'):
+        need(m[key] and m[key]['min'] > 0, '{}: {}: {}'.format(where, key, m[key]))
+    for p50, p99 in zip(m['p50_us']['samples'], m['p99_us']['samples']):
+        need(p50 <= p99, '{}: p50 {} > p99 {}'.format(where, p50, p99))
+    # An interrupt is two exits; a request has one at most, and those on their way at the begin have theirs, too.
+    for exits, rate in zip(m['exits']['samples'], m['per_s']['samples']):
+        limit = 0 if is_polling else 2 * (1 + 40 / (rate * seconds))
+        need(0 <= exits <= limit, '{}: {} exits at {}/s'.format(where, exits, rate))
+
+
+def check_document(doc, suite, n):
+    need(doc['version'] == 1 and doc['suite'] == suite and doc['runs'] == n, str(doc)[:200])
+    need({'cpus', 'kernel', 'machine', 'load'} == set(doc['machine']), str(doc['machine']))
+    for key, variants in doc['workloads'].items():
+        need({'ktstr', 'ktstr_epoll'} <= set(variants), '{}: {}'.format(key, list(variants)))
+        for name, metrics in variants.items():
+            where = '{}, {}'.format(key, name)
+            for metric, value in metrics.items():
+                check_dist(value, n, where + ', ' + metric)
+            if name in MACHINES:
+                check_machine(metrics, key.endswith('-poll'), doc['seconds'], where)
+            if name in OURS:
+                need(metrics['kick_exits']['max'] == 0, where + ': kicks exit: ' + str(metrics['kick_exits']))
+    for ratio in doc['ratios']:
+        need(ratio['workload'] in doc['workloads'] and isinstance(ratio['at_least'], bool), str(ratio))
+
+
+def test_blk_measures_everybody_who_is_there(box):
+    text, doc = measured(box, 'blk', '--runs', '1', '--size', '16', *SHORT)
+    check_document(doc, 'blk', 1)
+    variants = set(doc['workloads']['randread-4k-32-poll'])
+    need('ktstr_one' in variants, str(variants))
+    if shutil.which('fio'):
+        need('fio_uring' in variants and 'host: fio io_uring' in text, str(variants))
+    else:
+        need('Without fio' in text, text)
+    need(('qemu' in variants) == (doc['qemu'] is not None), str(variants))
+    need('where one request' in text and 'MSI-X' in text, text)
+    need(doc['request_us']['ktstr']['all'] > 0, str(doc['request_us']))
+
+
+def test_blk_without_company(box):
+    text, doc = measured(box, 'blk', '--runs', '2', '--size', '4', *SHORT, *WITHOUT)
+    check_document(doc, 'blk', 2)
+    need('Without QEMU' in text and 'Without fio' in text, text)
+    need(doc['qemu'] is None and doc['qemu_aio'] is None, str(doc['qemu']))
+    for variants in doc['workloads'].values():
+        need(set(variants) <= OURS, str(variants))
+
+
+def test_blk_reads_a_file_that_exists_and_leaves_it_alone(box):
+    data = os.urandom(1 << 20)
+    path = box.file('image', data)
+    _text, doc = measured(box, 'blk', '--file', path, '--runs', '1', *SHORT, *WITHOUT)
+    check_document(doc, 'blk', 1)
+    with open(path, 'rb') as f:
+        need(f.read() == data, 'the file was changed')
+
+
+def test_net_measures_everybody_who_is_there(box):
+    _text, doc = measured(box, 'net', '--runs', '1', *SHORT)
+    check_document(doc, 'net', 1)
+    for variants in doc['workloads'].values():
+        need('ktstr_one' not in variants, str(list(variants)))
+    rate = doc['workloads']['65550-32-poll']['ktstr']
+    need(abs(rate['mb_per_s']['p50'] / (rate['per_s']['p50'] * 65550 / 1e6) - 1) < 0.01, str(rate))
+
+
+def test_document_on_standard_output_is_all_there_is(box):
+    result = box.run('bench', 'net', '--runs', '1', *SHORT, *WITHOUT, '--json', '-', limit=60)
+    need(result.status == PASSED and not result.err, result.text())
+    check_document(json.loads(result.out), 'net', 1)
+
+
+def test_interrupt_ends_it_and_leaves_nothing(box):
+    for args in (['--fio', ''], ['--qemu', '']):
+        child = box.start(['bench', 'blk', '--size', '4', '--seconds', '100'] + args)
+        time.sleep(1)
+        need(child.poll() is None, 'ended early: ' + str(child.poll()))
+        os.kill(child.pid, signal.SIGINT)
+        result = box.finish(child)
+        need(result.status == INTERRUPTED and not result.out, result.text())
+        box.need_clean()
+
+
+def test_files_that_cannot_be_read_past_the_page_cache(box):
+    for args, text in ((['--file', '/nowhere/disk'], '/nowhere/disk'), (['--dir', '/nowhere'], '/nowhere'),
+                       (['--dir', '/proc'], '/proc')):
+        result = box.run('bench', 'blk', *args, *WITHOUT)
+        need_error(result, USAGE, text)
+        box.need_clean()
+
+
+if __name__ == '__main__':
+    e2e.need_kvm()
+    e2e.main([case for name, case in list(globals().items()) if name.startswith('test_')])
