@@ -13,7 +13,7 @@ while IFS= read -r file; do
 	*) continue ;;
 	esac
 	n=$((n + 1))
-done < <(find .ci tools tests bench -type f ! -name '*.[ch]' 2> /dev/null | sort)
+done < <(find .ci tools tests bench -path tests/fuzz -prune -o -type f ! -name '*.[ch]' -print 2> /dev/null | sort)
 ((n)) || { echo 'no script found'; exit 1; }
 
 if [[ -e docs/ktstr.1 ]] && command -v mandoc > /dev/null; then
