@@ -146,9 +146,14 @@ def test_interrupt_ends_fio_too(box):
     box.need_clean(grace_s=0.5)  # it would end by itself later
 
 
-def test_files_that_cannot_be_read_past_the_page_cache(box):
+def test_files_that_cannot_be_measured(box):
+    os.mkfifo(box.file('fifo'))
     for args, text in ((['--file', '/nowhere/disk'], '/nowhere/disk'), (['--dir', '/nowhere'], '/nowhere'),
-                       (['--dir', '/proc'], '/proc')):
+                       (['--dir', '/proc'], '/proc'), (['--file', box.file('fifo')], box.file('fifo')),
+                       (['--file', '/dev/null'], '/dev/null'), (['--file', box.file('tmp')], box.file('tmp')),
+                       (['--file', box.file('empty', b'')], box.file('empty')),
+                       (['--file', box.file('odd', bytes(70001))], box.file('odd')),
+                       (['--file', box.file('small', bytes(32768))], '64 KiB')):
         result = box.run('bench', 'blk', *args, *WITHOUT)
         need_error(result, USAGE, text)
         box.need_clean()
