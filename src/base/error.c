@@ -19,7 +19,7 @@ static PRINTF_LIKE(4, 0) int set(struct error *err, int code, const char *suffix
 	return err->code;
 }
 
-static int set_errno(struct error *err, int code, const char *fmt, va_list ap)
+static PRINTF_LIKE(3, 0) int set_errno(struct error *err, int code, const char *fmt, va_list ap)
 {
 	char buf[128];
 

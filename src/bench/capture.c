@@ -14,7 +14,6 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/num.h"
 
 enum { STDERR_TAIL = 400, READ_SIZE = 4096 };
 
@@ -46,6 +45,19 @@ static int on_signal(int signal_fd, struct capture *c, struct error *err)
 	return error_set(err, EINTR, "'%s'", sigabbrev_np(c->signal));
 }
 
+/* Until there is something to do, or nothing left to wait for: as poll, in whole milliseconds. */
+static int poll_until(struct pollfd *fds, nfds_t n, uint64_t deadline_ns)
+{
+	int res;
+
+	do {
+		uint64_t now_ns = clock_now_ns();
+		uint64_t left_ns = deadline_ns > now_ns ? deadline_ns - now_ns : 0;
+		res = poll(fds, n, (int)((left_ns + NS_PER_MS - 1) / NS_PER_MS));
+	} while (res < 0 && errno == EINTR);
+	return res < 0 ? -errno : res;
+}
+
 /* Until the end of its output. */
 static int watch(const struct capture_config *config, int fd, pid_t pid, struct capture *c,
 		 struct error *err)
@@ -56,21 +68,16 @@ static int watch(const struct capture_config *config, int fd, pid_t pid, struct 
 	while (res > 0) {
 		struct pollfd fds[] = { { .fd = fd, .events = POLLIN },
 					{ .fd = config->signal_fd, .events = POLLIN } };
-		uint64_t now_ns = clock_now_ns();
 
-		if (now_ns >= deadline_ns)
+		res = poll_until(fds, ARRAY_SIZE(fds), deadline_ns);
+		if (res == 0)
 			return error_set_text(err, -ETIMEDOUT, "'%s' is still running after %u s",
 					      config->spawn.argv[0],
 					      (unsigned)(config->timeout_ns / NS_PER_S));
-		res = poll(fds, ARRAY_SIZE(fds), (int)((deadline_ns - now_ns) / NS_PER_MS) + 1);
-		if (res < 0 && errno == EINTR)
-			res = 1;
-		else if (res > 0 && fds[1].revents)
+		if (res > 0 && fds[1].revents)
 			return on_signal(config->signal_fd, c, err);
-		else if (res > 0)
+		if (res > 0)
 			res = read_some(config, fd, pid, c);
-		else if (res == 0)
-			res = 1; /* the deadline is looked at above */
 	}
 	return res < 0 ? error_set(err, res, "output of '%s'", config->spawn.argv[0]) : 0;
 }

@@ -15,7 +15,8 @@ enum {
 	ARGV_MAX = 48,
 	QEMU_STATUS = 33, /* isa-debug-exit: 2 * 16 + 1 */
 };
-#define MEMORY_MIB "64"
+#define KTSTR_MEMORY "64"
+#define QEMU_MEMORY  "64M"
 
 struct argv {
 	const char *words[ARGV_MAX];
@@ -47,7 +48,7 @@ static void ktstr_command(const struct machine_setup *setup, enum machine_kind k
 {
 	c->timeout = xasprintf("%" PRIu64, setup->timeout_ns / NS_PER_S + 1);
 	c->append = xasprintf("%s %s", setup->ktstr_words, words);
-	ADD(&c->argv, setup->ktstr, "run", "--kernel", setup->guest, "--memory", MEMORY_MIB,
+	ADD(&c->argv, setup->ktstr, "run", "--kernel", setup->guest, "--memory", KTSTR_MEMORY,
 	    "--timeout", c->timeout, "--append", c->append, "--console", "/dev/stdout", "--json",
 	    "-");
 	if (setup->has_net)
@@ -65,7 +66,7 @@ static void qemu_command(const struct machine_setup *setup, const char *words, s
 	/* Without ACPI it tells the guest on its command line where the devices are. */
 	ADD(&c->argv, setup->qemu, "-M", "microvm,acpi=off", "-accel", "kvm", "-name",
 	    "bench,debug-threads=on", "-nodefaults", "-no-user-config", "-display", "none",
-	    "-no-reboot", "-m", MEMORY_MIB "M", "-serial", "file:/proc/self/fd/1", "-kernel",
+	    "-no-reboot", "-m", QEMU_MEMORY, "-serial", "file:/proc/self/fd/1", "-kernel",
 	    setup->guest, "-append", c->append, "-device", "isa-debug-exit,iobase=0xf4", "-global",
 	    "virtio-mmio.force-legacy=false");
 	if (setup->has_net)

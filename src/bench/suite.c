@@ -86,7 +86,7 @@ static int run_fio(struct runner *s, unsigned w, enum suite_variant v, struct er
 				     .seconds = s->config->seconds,
 				     .warm_up_seconds = s->config->seconds * WARM_UP_SHARE };
 	CLEANUP(capture_fini) struct capture capture = { 0 };
-	struct fio_result r;
+	struct fio_result r = { 0 };
 	struct fio_argv a;
 
 	fio_make_argv(&job, &a);

@@ -14,13 +14,19 @@ enum { MAX_RUNS = 10000, MAX_SIZE_MIB = 1024 * 1024, DEFAULT_RUNS = 5, DEFAULT_S
 #define MAX_SECONDS     3600.0
 #define DEFAULT_SECONDS 1.0
 
-/* clang-format off: one a line, for tests/style/check_manual.sh */
+/* One a line: tests/style/check_manual.sh reads them. */
+/* clang-format off */
 static const struct option long_options[] = {
-	{ "dir", required_argument, NULL, 'd' },  { "file", required_argument, NULL, 'f' },
-	{ "fio", required_argument, NULL, 'o' },  { "help", no_argument, NULL, 'h' },
-	{ "json", required_argument, NULL, 'j' }, { "qemu", required_argument, NULL, 'q' },
-	{ "runs", required_argument, NULL, 'r' }, { "seconds", required_argument, NULL, 's' },
-	{ "size", required_argument, NULL, 'z' }, { 0 },
+	{ "dir", required_argument, NULL, 'd' },
+	{ "file", required_argument, NULL, 'f' },
+	{ "fio", required_argument, NULL, 'o' },
+	{ "help", no_argument, NULL, 'h' },
+	{ "json", required_argument, NULL, 'j' },
+	{ "qemu", required_argument, NULL, 'q' },
+	{ "runs", required_argument, NULL, 'r' },
+	{ "seconds", required_argument, NULL, 's' },
+	{ "size", required_argument, NULL, 'z' },
+	{ 0 },
 };
 /* clang-format on */
 

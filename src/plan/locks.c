@@ -57,14 +57,27 @@ static int take_one(struct locks *l, const struct plan_lock *lock)
 	return -ESTALE;
 }
 
-static void give_back(struct locks *l)
+/*
+ * CPUs before LLCs: one that is stopped in between would else have a CPU in an LLC that is another's alone by then.
+ */
+static void for_each_backwards(struct locks *l, void (*fn)(struct lock_file *f))
 {
-	for (size_t i = 0; i < l->n_files; i++) {
-		if (l->files[i].is_held)
-			(void)flock(l->files[i].fd,
-				    LOCK_UN); /* cannot fail for a lock that is held */
-		l->files[i].is_held = false;
-	}
+	for (int kind = PLAN_LOCK_CPU; kind >= PLAN_LOCK_LLC; kind--)
+		for (size_t i = 0; i < l->n_files; i++)
+			if ((int)l->files[i].lock.kind == kind)
+				fn(&l->files[i]);
+}
+
+static void unlock_file(struct lock_file *f)
+{
+	if (f->is_held)
+		(void)flock(f->fd, LOCK_UN); /* cannot fail for a lock that is held */
+	f->is_held = false;
+}
+
+static void close_file(struct lock_file *f)
+{
+	fd_closep(&f->fd);
 }
 
 int locks_take(struct locks *l, const struct plan *plan, struct plan_lock *ret_busy,
@@ -77,7 +90,7 @@ int locks_take(struct locks *l, const struct plan *plan, struct plan_lock *ret_b
 		int res = take_one(l, lock);
 		if (res == 1)
 			continue;
-		give_back(l);
+		for_each_backwards(l, unlock_file);
 		if (res < 0) {
 			char name[LOCK_NAME_MAX];
 			lock_dir_name(lock->kind, lock->id, name);
@@ -91,8 +104,7 @@ int locks_take(struct locks *l, const struct plan *plan, struct plan_lock *ret_b
 
 void locks_fini(struct locks *l)
 {
-	for (size_t i = 0; i < l->n_files; i++)
-		fd_closep(&l->files[i].fd);
+	for_each_backwards(l, close_file);
 	freep(&l->files);
 	l->n_files = 0;
 }

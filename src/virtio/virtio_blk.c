@@ -118,7 +118,9 @@ static void count_end(struct virtio_blk *b, const struct request *r, uint8_t sta
 		s->bytes_read += r->done;
 	if (type == VIRTIO_BLK_T_OUT)
 		s->bytes_written += r->done;
-	if (status != VIRTIO_BLK_S_OK)
+	if (status == VIRTIO_BLK_S_UNSUPP)
+		s->n_unsupported++;
+	else if (status != VIRTIO_BLK_S_OK)
 		s->n_errors++;
 	else if (type == VIRTIO_BLK_T_IN)
 		s->n_reads++;

@@ -35,9 +35,10 @@ struct virtio_dev *virtio_blk_dev(struct virtio_blk *b);
 struct virtio_blk_stats {
 	uint64_t n_reads, n_writes, n_flushes, n_discards, n_write_zeroes; /* ended well */
 	uint64_t bytes_read, bytes_written; /* moved, by failed requests, too */
-	uint64_t n_errors;                  /* requests that ended with another status than OK */
-	uint64_t n_continued;               /* short reads and writes that went on */
-	uint64_t n_retries;                 /* EINTR, EAGAIN */
+	uint64_t n_errors;                  /* ended with an I/O error */
+	uint64_t n_unsupported; /* refused: the driver has another way, or none is known */
+	uint64_t n_continued;   /* short reads and writes that went on */
+	uint64_t n_retries;     /* EINTR, EAGAIN */
 	uint64_t n_direct_ends; /* 1: misaligned memory ended direct I/O, the rest was buffered */
 	struct blk_gate_stats gate;
 };

@@ -29,6 +29,7 @@ static void append_disk(struct buf *text, const struct virtio_blk_stats *d)
 	append(text, "disk", "bytes_read", d->bytes_read);
 	append(text, "disk", "bytes_written", d->bytes_written);
 	append(text, "disk", "errors", d->n_errors);
+	append(text, "disk", "unsupported", d->n_unsupported);
 	append(text, "disk", "in_flight_max", d->gate.n_inside_max);
 	append(text, "disk", "continued", d->n_continued);
 	append(text, "disk", "retries", d->n_retries);

@@ -339,7 +339,7 @@ def test_memory_that_does_not_go_with_the_nodes(box):
 
 def test_topo_arguments(box):
     for args, text in (
-            ([], '--topology'), (['--presets', '--topology', '1,1,1,1'], '--presets'), (['--nope'], "'--nope'"),
+            (['--memory', '64'], '--topology'), (['--presets', '--topology', '1,1,1,1'], '--presets'), (['--nope'], "'--nope'"),
             (['--topology', '1,1,1'], 'four numbers'), (['--topology', '1,1,1,1', 'x'], "'x'"),
             (['--topology', '1,1,1,1', '--memory', '0'], '--memory'), (['--presets', '--memory', '64'], '--presets')):
         need_error(box.run('topo', *args), USAGE, text)

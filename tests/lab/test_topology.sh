@@ -28,6 +28,7 @@ topology() {
 		not_ok "$name" 'ktstr topo failed'
 		return
 	fi
+	local start=$SECONDS
 	# At most three times: see emulator_race.
 	for try in 1 2 3; do
 		status=0
@@ -37,6 +38,7 @@ topology() {
 		emulator_race "$status" || break
 		echo "INFRA: $name, try $try: the emulator raced with the guest's code patching"
 	done
+	echo "    $name: $((SECONDS - start)) s"
 	[[ ! ${KEEP:-} ]] || cp "$tmp"/* "$KEEP"
 	if ((status != 0)); then
 		not_ok "$name" "ktstr run ended with status $status: $(tail -n 3 "$tmp/err")"

@@ -272,7 +272,9 @@ static void reset_in_flight(uint64_t times)
 
 /* The second CPU. */
 
-static volatile enum { SECOND_NONE, SECOND_TOUCHES, SECOND_HAMMERS, SECOND_DONE } second;
+enum second { SECOND_NONE, SECOND_TOUCHES, SECOND_HAMMERS, SECOND_DONE };
+
+static volatile enum second second;
 static volatile uint64_t second_loops;
 
 static uint64_t next_random(uint64_t *state)
@@ -315,7 +317,7 @@ static void run_second(void)
 	second = SECOND_NONE;
 }
 
-static void start_second(int what)
+static void start_second(enum second what)
 {
 	static bool is_started;
 

@@ -10,6 +10,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/inotify.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
 #include <sys/wait.h>
@@ -269,6 +270,30 @@ static void test_locks_end_with_their_last_heir_not_with_their_taker(void **stat
 	teardown(&f);
 }
 
+/* Who is stopped in between would have a CPU in an LLC that is another's alone by then. */
+static void test_cpus_are_given_up_before_llcs(void **state UNUSED)
+{
+	struct plan_lock wanted[] = { { PLAN_LOCK_LLC, false, 0 }, { PLAN_LOCK_CPU, true, 1 } };
+	char data[4096] __attribute__((aligned(8)));
+	struct plan_lock busy;
+	struct fixture f;
+
+	setup(&f);
+	struct locks l = { .dir = &f.dir };
+	assert_int_equal(take(&l, wanted, 2, &busy), 1);
+	int fd = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
+	assert_true(inotify_add_watch(fd, f.path, IN_CLOSE_WRITE) >= 0);
+	locks_fini(&l);
+	ssize_t n = read(fd, data, sizeof(data));
+	assert_true(n > 0);
+	const struct inotify_event *first = (const void *)data;
+	const struct inotify_event *second = (const void *)(data + sizeof(*first) + first->len);
+	assert_string_equal(first->name, "ktstr-cpu-1.lock");
+	assert_string_equal(second->name, "ktstr-llc-0.lock");
+	(void)close(fd);
+	teardown(&f);
+}
+
 /* Holders */
 
 static void test_scan_sees_who_holds_what(void **state UNUSED)
@@ -465,6 +490,7 @@ int main(void)
 		cmocka_unit_test(test_failed_attempt_holds_nothing_and_names_the_lock),
 		cmocka_unit_test(test_lock_of_a_removed_file_does_not_count),
 		cmocka_unit_test(test_locks_end_with_their_last_heir_not_with_their_taker),
+		cmocka_unit_test(test_cpus_are_given_up_before_llcs),
 		cmocka_unit_test(test_scan_sees_who_holds_what),
 		cmocka_unit_test(test_scan_follows_a_file_that_was_made_anew),
 		cmocka_unit_test(test_scan_takes_no_lock_and_wakes_nobody),
