@@ -25,6 +25,7 @@ void fio_make_argv(const struct fio_job *job, struct fio_argv *ret)
 
 	add(ret, &n, "%s", job->program);
 	add(ret, &n, "--name=floor");
+	add(ret, &n, "--thread"); /* a process of its own would outlive a killed fio */
 	add(ret, &n, "--filename=%s", job->file);
 	add(ret, &n, "--readonly");
 	add(ret, &n, "--direct=1");

@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <sys/statfs.h>
 #include <unistd.h>
 
@@ -14,7 +15,7 @@
 #include "base/fd.h"
 #include "base/num.h"
 
-enum { CHUNK = 1 << 20 };
+enum { CHUNK = 1 << 20, SECTOR = 512, SIZE_MIN = 64 << 10 /* the largest read */ };
 
 static int usage(struct error *err, int code, const char *what, const char *path)
 {
@@ -88,6 +89,24 @@ int scratch_make(const char *dir, uint64_t size, struct scratch *ret, struct err
 	return res;
 }
 
+static int check_disk(int fd, const char *path, struct error *err)
+{
+	struct stat st;
+
+	if (fstat(fd, &st) < 0)
+		return usage(err, errno, "cannot open", path);
+	if (!S_ISREG(st.st_mode) && !S_ISBLK(st.st_mode))
+		return error_set_usage(err, -EINVAL,
+				       "'%s' is neither a regular file nor a block device", path);
+	off_t size = lseek(fd, 0, SEEK_END);
+	if (size < SIZE_MIN || size % SECTOR)
+		return error_set_usage(err, -EINVAL,
+				       "'%s' has %lld bytes: a disk to read has 64 KiB or more, in "
+				       "whole sectors of %d bytes",
+				       path, (long long)size, SECTOR);
+	return 0;
+}
+
 int scratch_open(const char *path, struct scratch *ret, struct error *err)
 {
 	struct scratch s = SCRATCH_INIT;
@@ -95,7 +114,7 @@ int scratch_open(const char *path, struct scratch *ret, struct error *err)
 	s.fd = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK);
 	if (s.fd < 0)
 		return usage(err, errno, "cannot open", path);
-	if (finish(&s, path, err) < 0) {
+	if (check_disk(s.fd, path, err) < 0 || finish(&s, path, err) < 0) {
 		scratch_fini(&s);
 		return err->code;
 	}

@@ -16,6 +16,9 @@ struct scratch {
  * past the page cache.
  */
 MUST_CHECK int scratch_make(const char *dir, uint64_t size, struct scratch *ret, struct error *err);
-/* An existing file or block device, opened for reading. The same errors. */
+/*
+ * An existing file or block device, opened for reading. The same errors, and a file of which the
+ * workloads could not read one block each.
+ */
 MUST_CHECK int scratch_open(const char *path, struct scratch *ret, struct error *err);
 void scratch_fini(struct scratch *s); /* idempotent */

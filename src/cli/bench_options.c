@@ -105,8 +105,28 @@ static int find_suite(const char *name, const struct suite **ret, struct error *
 	return error_set_usage(err, -EINVAL, "'%s' is no suite: there are blk and net", name);
 }
 
+/* What reads files is for blk. */
+static const char *disk_option(const struct bench_options *o)
+{
+	if (o->file)
+		return "--file";
+	if (o->dir)
+		return "--dir";
+	if (o->size_mib)
+		return "--size";
+	return o->fio && *o->fio ? "--fio" : NULL;
+}
+
 static int check(const struct bench_options *o, struct error *err)
 {
+	const char *option = o->suite->has_disk ? NULL : disk_option(o);
+
+	if (option)
+		return error_set_usage(err, -EINVAL, "%s is for `ktstr bench blk`: %s has no file",
+				       option, o->suite->name);
+	if (o->file && o->size_mib)
+		return error_set_usage(
+		    err, -EINVAL, "--size is of a file that is made, and --file one that exists");
 	if (o->file && o->dir)
 		return error_set_usage(err, -EINVAL,
 				       "--dir is where a file is made, and --file one that exists");
@@ -117,9 +137,7 @@ int bench_options_parse(int argc, char **argv, struct bench_options *ret, struct
 {
 	int id;
 
-	*ret = (struct bench_options){ .n_runs = DEFAULT_RUNS,
-				       .seconds = DEFAULT_SECONDS,
-				       .size_mib = DEFAULT_SIZE_MIB };
+	*ret = (struct bench_options){ .n_runs = DEFAULT_RUNS, .seconds = DEFAULT_SECONDS };
 	opterr = 0;
 	optind = 0;
 	while ((id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
@@ -139,5 +157,9 @@ int bench_options_parse(int argc, char **argv, struct bench_options *ret, struct
 		return err->code;
 	if (argv[optind + 1])
 		return error_set_usage(err, -EINVAL, "'%s': one suite at a time", argv[optind + 1]);
-	return check(ret, err);
+	if (check(ret, err) < 0)
+		return err->code;
+	if (!ret->size_mib)
+		ret->size_mib = DEFAULT_SIZE_MIB;
+	return 0;
 }

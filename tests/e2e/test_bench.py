@@ -122,9 +122,39 @@ def test_interrupt_ends_it_and_leaves_nothing(box):
         box.need_clean()
 
 
-def test_files_that_cannot_be_read_past_the_page_cache(box):
+def named(box, name):
+    for pid in box.processes():
+        try:
+            with open('/proc/{}/comm'.format(pid), encoding='utf-8') as f:
+                if f.read().strip() == name:
+                    return True
+        except OSError:
+            continue
+    return False
+
+
+def test_interrupt_ends_fio_too(box):
+    e2e.need_program('fio')
+    child = box.start(['bench', 'blk', '--size', '4', '--seconds', '4', '--qemu', ''])
+    end = time.monotonic() + 60 * e2e.SLOW
+    while not named(box, 'fio'):
+        need(child.poll() is None and time.monotonic() < end, 'fio did not start')
+        time.sleep(0.02)
+    time.sleep(1.5)  # it reads
+    os.kill(child.pid, signal.SIGTERM)
+    result = box.finish(child)
+    need(result.status == 128 + signal.SIGTERM and not result.out, result.text())
+    box.need_clean(grace_s=0.5)  # it would end by itself later
+
+
+def test_files_that_cannot_be_measured(box):
+    os.mkfifo(box.file('fifo'))
     for args, text in ((['--file', '/nowhere/disk'], '/nowhere/disk'), (['--dir', '/nowhere'], '/nowhere'),
-                       (['--dir', '/proc'], '/proc')):
+                       (['--dir', '/proc'], '/proc'), (['--file', box.file('fifo')], box.file('fifo')),
+                       (['--file', '/dev/null'], '/dev/null'), (['--file', box.file('tmp')], box.file('tmp')),
+                       (['--file', box.file('empty', b'')], box.file('empty')),
+                       (['--file', box.file('odd', bytes(70001))], box.file('odd')),
+                       (['--file', box.file('small', bytes(32768))], '64 KiB')):
         result = box.run('bench', 'blk', *args, *WITHOUT)
         need_error(result, USAGE, text)
         box.need_clean()

@@ -27,6 +27,7 @@ static void test_argv_reads_past_the_page_cache_and_writes_nothing(void **state 
 	assert_true(has(&a, "--readonly") && has(&a, "--direct=1") && has(&a, "--rw=randread"));
 	assert_true(has(&a, "--filename=/dev/null") && has(&a, "--ioengine=io_uring"));
 	assert_true(has(&a, "--bs=4096") && has(&a, "--iodepth=32"));
+	assert_true(has(&a, "--thread")); /* killed, it leaves no process behind */
 	assert_true(has(&a, "--runtime=250ms") && has(&a, "--ramp_time=50ms"));
 }
 
