@@ -65,6 +65,7 @@ done <<-LIST
 	cxl             6.12  CXL
 	smt_2llc        6.12  smt-2llc
 	smt_2llc_6.1    6.1   smt-2llc
+	four_nodes      6.12  4,5,1,1 --memory 1024
 	four_nodes_6.1  6.1   4,5,1,1 --memory 1024
 	cxl_6.1         6.1   CXL
 	odd_3llc_6.1    6.1   odd-3llc
@@ -74,6 +75,5 @@ done <<-LIST
 	odd_7llc        6.12  odd-7llc
 	odd_5llc        6.12  odd-5llc
 	numa2_4llc      6.12  numa2-4llc
-	numa4_8llc      6.12  numa4-8llc --memory 1024
 LIST
 finish
