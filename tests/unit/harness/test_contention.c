@@ -319,8 +319,8 @@ static void check_from_outside(struct outside *o, const struct host *h)
 			o->suspects[0] = *a;
 			o->suspects[1] = *b;
 			if (o->n_seen >= 5)
-				fail_msg("%d and %d are seen to hold locks %u and %u together", a->pid, b->pid,
-					 a->lock.id, b->lock.id);
+				fail_msg("%d and %d are seen to hold locks %u and %u together",
+					 a->pid, b->pid, a->lock.id, b->lock.id);
 			return;
 		}
 	o->n_seen = 0;
