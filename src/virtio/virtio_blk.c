@@ -15,8 +15,8 @@
  *	    |            +------- stop: dropped                         |
  *	    +-------------------- refused, GET_ID, no bytes ------------+
  *
- * A step repeats itself after a short transfer, EINTR and (by a timer) EAGAIN. SYNC in brackets:
- * without FLUSH in the driver's features a write is stable when it ends (5.2.6.2).
+ * A step repeats itself after a short transfer, MOVE_MAX bytes, EINTR and (by a timer) EAGAIN. SYNC
+ * in brackets: without FLUSH in the driver's features a write is stable when it ends (5.2.6.2).
  *
  * A flush covers the writes that had ended when it came (5.2.6.2): one fdatasync, which orders
  * nothing else. Requests have their storage from the start; there are as many as the queue can have
@@ -45,8 +45,9 @@ enum {
 	QUEUE_SIZE = 256,
 	IOV_MAX_PER_REQUEST = QUEUE_SIZE + GUEST_MEM_MAX_RANGES - 1, /* as virtq.c's max_slices */
 	SEGMENT_MAX = 1 << 20,
-	GRANULARITY = 4096, /* holes smaller than that free nothing */
-	TRIES_MAX = 1000,   /* of EAGAIN a second: then it is an error as any other */
+	GRANULARITY = 4096,  /* holes smaller than that free nothing */
+	TRIES_MAX = 1000,    /* of EAGAIN a second: then it is an error as any other */
+	MOVE_MAX = 16 << 20, /* bytes of one I/O; drivers' requests are shorter */
 };
 #define EAGAIN_DELAY_NS NS_PER_MS
 
@@ -65,6 +66,7 @@ struct request {
 	struct virtq_chain *chain; /* NULL: free */
 	struct iovec *iov;         /* [IOV_MAX_PER_REQUEST]: what is left to move */
 	unsigned n_iov;
+	uint32_t moving; /* bytes of iov */
 	struct blk_command command;
 	enum blk_action step; /* the command's, then perhaps BLK_SYNC */
 	uint64_t done;        /* bytes moved so far */
@@ -198,6 +200,20 @@ static void request_cut(struct request *r)
 	r->n_iov = (unsigned)n;
 }
 
+/* Of it what one I/O moves: a guest's request of 4 GiB must hold up neither the loop nor a stop. */
+static void request_limit(struct request *r)
+{
+	size_t room = MOVE_MAX;
+	unsigned n = 0;
+
+	for (; n < r->n_iov && room > 0; n++) {
+		r->iov[n].iov_len = num_min(r->iov[n].iov_len, room);
+		room -= r->iov[n].iov_len;
+	}
+	r->n_iov = n;
+	r->moving = (uint32_t)(MOVE_MAX - room);
+}
+
 static void request_arm(struct request *r)
 {
 	const struct blk_command *c = &r->command;
@@ -272,17 +288,20 @@ static void request_on_stored(struct request *r)
 
 static void request_on_moved(struct request *r, int n)
 {
+	bool is_short = (uint32_t)n < r->moving;
+
 	r->n_tries = 0;
 	r->done += (uint32_t)n;
 	if (r->done == r->command.len) {
 		request_on_stored(r);
-	} else if (n > 0) {
-		r->blk->stats.n_continued++;
-		request_cut(r);
-		request_arm(r);
-	} else {
-		/* The file ends before the capacity: it was cut. */
+	} else if (n == 0 || (r->blk->is_stopping && !is_short)) {
+		/* The file ends before the capacity: it was cut. Or nobody waits for the rest. */
 		request_end(r, VIRTIO_BLK_S_IOERR);
+	} else {
+		r->blk->stats.n_continued += is_short;
+		request_cut(r);
+		request_limit(r);
+		request_arm(r);
 	}
 }
 
@@ -406,6 +425,7 @@ static void request_begin(struct virtio_blk *b, struct virtq_chain *chain)
 	if (r->ticket.n_bytes > 0) {
 		request_cut(r);
 		r->ticket.is_alone = b->is_direct && !is_aligned(r);
+		request_limit(r);
 	}
 	blk_gate_enter(&b->gate, &r->ticket);
 }

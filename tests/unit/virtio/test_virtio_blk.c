@@ -1032,6 +1032,71 @@ static void test_vm_end_with_writes_in_flight_finishes_them(void **state)
 	assert_int_equal(stats_of(m).n_writes, QUEUE);
 }
 
+/*
+ * Requests of more than any driver makes, all to the same few pages: a guest that wants to hold up its
+ * own end. 66 MiB in pieces of an odd size; @skew: of the first one's address.
+ */
+enum { LONG_PIECES = 66, LONG_PIECE = (1 << 20) + SECTOR, LONG = LONG_PIECES * LONG_PIECE };
+
+static int add_long(struct machine *m, gpa_t data, uint32_t skew)
+{
+	struct fake_seg segs[LONG_PIECES + 2];
+
+	segs[0] = (struct fake_seg){ put_header(m, VIRTIO_BLK_T_IN, 0), HEADER, false };
+	for (unsigned i = 0; i < LONG_PIECES; i++)
+		segs[1 + i] = (struct fake_seg){ data, LONG_PIECE, true };
+	segs[LONG_PIECES].gpa.addr += skew;
+	segs[LONG_PIECES + 1] = (struct fake_seg){ put_status(m), 1, true };
+	int head = fake_driver_add_indirect(&m->driver, 0, segs, LONG_PIECES + 2);
+	assert_true(head >= 0);
+	m->requests[head] = (struct request){ .status = segs[LONG_PIECES + 1].gpa };
+	return head;
+}
+
+static void open_long(struct machine *m, bool is_direct)
+{
+	struct virtio_blk_config config = default_config(new_file(0));
+
+	assert_int_equal(ftruncate(config.fd, LONG), 0);
+	const struct blk_file_wish wish = { .buffered = !is_direct };
+	struct error err;
+	assert_int_equal(blk_file_examine(config.fd, "file", &wish, &config.file, &err), 0);
+	open_machine_of(m, &config, ALL_FEATURES);
+}
+
+static void test_long_request_is_whole_and_no_short_transfer(void **state UNUSED)
+{
+	for (unsigned is_odd = 0; is_odd < 2; is_odd++) {
+		struct machine m;
+
+		open_long(&m, true);
+		int head = add_long(&m, fake_driver_alloc(&m.driver, LONG_PIECE + 1, 4096), is_odd);
+		kick_and_wait(&m, 1);
+		assert_int_equal(status_of(&m, head), VIRTIO_BLK_S_OK);
+		assert_int_equal(m.requests[head].written, LONG + 1);
+		assert_int_equal(stats_of(&m).bytes_read, LONG);
+		assert_int_equal(stats_of(&m).n_continued, 0);
+		close_machine(&m);
+	}
+}
+
+static void test_vm_end_amid_long_requests_does_not_wait_for_all_of_them(void **state UNUSED)
+{
+	enum { N = 64 };
+	struct machine m;
+
+	open_long(&m, false);
+	gpa_t data = fake_driver_alloc(&m.driver, LONG_PIECE, 4096);
+	for (unsigned i = 0; i < N; i++)
+		(void)add_long(&m, data, 0);
+	(void)fake_driver_kick(&m.driver, 0);
+	virtio_mmio_drain(m.mmio);
+	stop_machine(&m);
+	assert_int_equal(stats_of(&m).n_errors, N);
+	assert_true(stats_of(&m).bytes_read < (uint64_t)N * LONG / 2);
+	close_machine(&m);
+}
+
 /* Limits. */
 
 static void open_limited(struct machine *m, const struct blk_limits *limits)
@@ -1338,6 +1403,8 @@ static int run_group(const char *name)
 		cmocka_unit_test(test_file_that_cannot_be_read_is_an_error),
 		BLK_TEST(test_reset_with_io_in_flight_returns_after_the_last_access),
 		BLK_TEST(test_vm_end_with_writes_in_flight_finishes_them),
+		cmocka_unit_test(test_long_request_is_whole_and_no_short_transfer),
+		cmocka_unit_test(test_vm_end_amid_long_requests_does_not_wait_for_all_of_them),
 		cmocka_unit_test(test_throttle_holds_back_what_is_too_much),
 		cmocka_unit_test(test_flush_and_answers_pass_a_debt_of_bytes),
 		cmocka_unit_test(test_who_waits_for_less_than_others_is_not_held_by_their_timer),
