@@ -332,7 +332,7 @@ def test_topologies_that_cannot_be(box):
 def test_memory_that_does_not_go_with_the_nodes(box):
     kernel = box.file('vmlinux', e2e.elf())
     for topology, memory, text in (
-            ('node=llcs:1,memory:64M', '128', 'adds up to 64 MiB'), ('4,4,1,1', '6', 'nothing for node 3'),
+            ('node=llcs:1,memory:64M', '128', 'adds up to 64 MiB'), ('4,4,1,1', '6', '2 MiB for node 0'),
             ('node=llcs:1,memory:512M;node=llcs:1', '512', 'adds up to 512 MiB')):
         refused(box, ['--kernel', kernel, '--topology', topology, '--memory', memory, '--', 'true'], '--memory', text)
 
