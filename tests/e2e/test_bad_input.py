@@ -316,6 +316,13 @@ def test_memory_larger_than_the_host_is_a_skip_with_both_numbers(box):
     refused(box, ['--kernel', kernel, '--memory', str((1 << 32) - 4096), '--', 'true'], 'address bits', status=SKIP)
 
 
+def test_memory_of_nodes_larger_than_the_host_is_found_before_the_kernel_is(box):
+    for size, text, status in (('2048T', 'address bits', SKIP), ('4096T', 'addresses end', USAGE),
+                               ('40T', 'this host has', SKIP)):
+        refused(box, ['--kernel', '/nowhere/bzImage', '--topology', 'node=llcs:1;node=memory:' + size, '--', 'true'],
+                text, status=status)
+
+
 def test_topologies_that_cannot_be(box):
     kernel = box.file('vmlinux', e2e.elf())
     document = box.file('topology.json', '{"nodes": [{"llcs": 1, "memory": 512}]}')

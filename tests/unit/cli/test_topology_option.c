@@ -109,6 +109,7 @@ static void test_memory_is_given_or_the_nodes_own_or_the_default(void **state UN
 		{ "node=llcs:1,memory:1G;node=llcs:1", 2048, 2048 },
 		{ "node=llcs:1,memory:1G;node=llcs:1", 1024, 0 },
 		{ "4,4,1,1", 6, 0 },
+		{ "node=llcs:1,memory:4096T", 0, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -123,7 +124,8 @@ static void test_memory_is_given_or_the_nodes_own_or_the_default(void **state UN
 		assert_int_equal(res < 0, cases[i].want == 0);
 		if (res < 0) {
 			assert_int_equal(err.class, ERROR_USAGE);
-			assert_non_null(strstr(err.text, "--memory"));
+			assert_non_null(
+			    strstr(err.text, cases[i].given ? "--memory" : "--topology"));
 		}
 	}
 }
