@@ -62,6 +62,10 @@ static void test_parse_file_errors_say_where(void **state UNUSED)
 		{ "{\"cores\": 1, \"cores\": 2}", "duplicate", ERROR_USAGE },
 		{ "{} {}", "line 1", ERROR_USAGE },
 		{ "{\"nodes\": []}", "nodes: not an array", ERROR_USAGE },
+		{ "{}", "nodes: missing", ERROR_USAGE },
+		{ "{\"nodes\": [{\"llcs\": 1}, {\"llcs\": 1}], \"distances\": [[10, 2.5], [20, "
+		  "10]]}",
+		  "node 0 to node 1: distances: neither", ERROR_USAGE },
 		{ "{\"nodes\": [{\"llcs\": 1, \"size\": 1}]}", "node 0: 'size': unknown key",
 		  ERROR_USAGE },
 		{ "{\"nodes\": [{\"llcs\": 5000}]}", "at most 4096 CPUs", ERROR_UNREPRESENTABLE },
