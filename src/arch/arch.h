@@ -91,6 +91,9 @@ struct cpu_mask {
 };
 /* "-cx16,-popcnt": class usage errors name the unknown feature. */
 MUST_CHECK int arch_cpu_mask_parse(const char *text, struct cpu_mask *ret, struct error *err);
+/* Class usage: a feature that CPUs of that topology cannot do without. */
+MUST_CHECK int arch_cpu_mask_check(const struct cpu_mask *mask, const struct topology *t,
+				   struct error *err);
 
 /* CPUID table of a VM, read once from KVM and adapted per vCPU. Opaque, heap. */
 struct arch_cpuid;

@@ -34,7 +34,13 @@ static int check_sizes(const struct topology *t, uint64_t bytes, struct error *e
 					       "node %u: memory of %" PRIu64
 					       " KiB is not a multiple of 2 MiB",
 					       i, t->nodes[i].memory / KIB);
-	if (all ? declared != bytes : declared >= bytes)
+	if (!all && declared == bytes)
+		return error_set_usage(
+		    err, -EINVAL,
+		    "the nodes' own memory adds up to %" PRIu64
+		    " MiB, all there is: nothing is left for those without a size",
+		    declared / MIB);
+	if (all ? declared != bytes : declared > bytes)
 		return error_set_usage(err, -EINVAL,
 				       "the nodes' own memory adds up to %" PRIu64
 				       " MiB, but the memory of all nodes is %" PRIu64 " MiB",
@@ -52,6 +58,7 @@ static int node_sizes(const struct topology *t, uint64_t bytes, uint64_t *sizes,
 {
 	bool all;
 	uint64_t rest = bytes - memory_layout_declared(t, &all);
+	uint64_t min = t->n_nodes > 1 ? MEMORY_LAYOUT_MIN_NODE : TOPOLOGY_MEMORY_UNIT;
 	uint32_t sharers = 0, i_sharer = 0;
 
 	for (uint32_t i = 0; i < t->n_nodes; i++)
@@ -60,12 +67,12 @@ static int node_sizes(const struct topology *t, uint64_t bytes, uint64_t *sizes,
 		sizes[i] = t->nodes[i].memory;
 		if (!sizes[i])
 			sizes[i] = share(rest / TOPOLOGY_MEMORY_UNIT, sharers, i_sharer++);
-		if (!sizes[i])
-			return error_set_usage(err, -EINVAL,
-					       "memory of %" PRIu64
-					       " MiB leaves nothing for node %u: each of the %u "
-					       "nodes needs 2 MiB at least",
-					       bytes / MIB, i, t->n_nodes);
+		if (sizes[i] < min)
+			return error_set_usage(
+			    err, -EINVAL,
+			    "memory of %" PRIu64 " MiB has %" PRIu64
+			    " MiB for node %u: each of the %u nodes needs %" PRIu64 " MiB at least",
+			    bytes / MIB, sizes[i] / MIB, i, t->n_nodes, min / MIB);
 	}
 	return 0;
 }

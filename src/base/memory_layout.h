@@ -20,6 +20,9 @@ struct memory_range {
 	uint32_t node;
 };
 
+/* Of several nodes: older kernels leave out those that are smaller (NODE_MIN_SIZE). */
+#define MEMORY_LAYOUT_MIN_NODE ((uint64_t)4 << 20)
+
 /* The gap splits at most one node. */
 enum { MEMORY_LAYOUT_MAX_RANGES = TOPOLOGY_MAX_NODES + 1 };
 
@@ -32,7 +35,7 @@ struct memory_layout {
 /*
  * Lays out @bytes of memory. Nodes with a size of their own get that; the others share the rest
  * equally, the first of them with a unit more where it does not divide. Errors (class usage) name
- * sizes that are no multiple of the unit, a node without memory, sizes that do not add up to
+ * sizes that are no multiple of the unit, a node with too little, sizes that do not add up to
  * @bytes, and memory beyond the space's limit.
  */
 MUST_CHECK int memory_layout_make(const struct topology *t, uint64_t bytes,

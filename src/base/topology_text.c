@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <inttypes.h>
+#include <stdio.h>
 #include <string.h>
 
 #include "base/num.h"
@@ -264,6 +265,7 @@ static int parse_distance_row(struct parser *ps, uint32_t row, struct piece text
 {
 	uint32_t n = 0, v = 0;
 	struct piece number;
+	char what[64];
 	bool more;
 
 	do {
@@ -273,7 +275,8 @@ static int parse_distance_row(struct parser *ps, uint32_t row, struct piece text
 					       "distances: the row of node %u has more than the %u "
 					       "numbers of %u nodes",
 					       row, n, n);
-		if (parse_number("distances", number, 0, UINT8_MAX, &v, err) < 0)
+		(void)snprintf(what, sizeof(what), "distances: node %u to node %u", row, n);
+		if (parse_number(what, number, 0, UINT8_MAX, &v, err) < 0)
 			return err->code;
 		ps->t.distances[row][n++] = (uint8_t)v;
 	} while (more);
@@ -319,6 +322,8 @@ static int parse_part(struct parser *ps, struct piece part, struct error *err)
 {
 	struct piece name, value = part;
 
+	if (!part.n)
+		return error_set_usage(err, -EINVAL, "an empty part: there is a ';' too many");
 	if (!take(&value, '=', &name))
 		return error_set_usage(err, -EINVAL,
 				       "'%.*s' is neither numa_nodes,llcs,cores_per_llc,"

@@ -205,25 +205,30 @@ static int build_initramfs(struct run *run, struct error *err)
 /* Memory */
 
 /* What needs no KVM to tell. */
-static int check_host(const struct run *run, struct error *err)
+static int check_memory(const struct topology *t, uint64_t mib, struct error *err)
 {
-	const struct run_options *o = &run->options;
 	const struct host_memory host = memory_size_of_host();
 	struct memory_layout layout;
 	struct arch_limits limits;
 
-	if (memory_layout_make(&o->topology, o->memory_mib * MIB, &arch_memory_space, &layout,
-			       err) < 0)
-		return error_prefix(err, "--memory");
+	if (memory_layout_make(t, mib * MIB, &arch_memory_space, &layout, err) < 0)
+		return err->code;
 	arch_limits_read(-1, &limits);
-	if (arch_limits_check(&limits, &o->topology, memory_layout_end(&layout), err) < 0)
-		return error_prefix(err, "--memory %" PRIu64, o->memory_mib);
-	return memory_size_check_host(o->memory_mib, &host, err);
+	if (arch_limits_check(&limits, t, memory_layout_end(&layout), err) < 0)
+		return err->code;
+	return memory_size_check_host(mib, &host, err);
 }
 
+/* Without --memory the least that it will be: the nodes' own and the default. */
 static int check_memory_asked_for(struct run *run, struct error *err)
 {
-	return run->options.memory_mib ? check_host(run, err) : 0;
+	const struct run_options *o = &run->options;
+
+	if (!o->memory_mib)
+		return check_memory(&o->topology, memory_size_default_mib(&o->topology, 0), err);
+	if (check_memory(&o->topology, o->memory_mib, err) == 0)
+		return 0;
+	return error_prefix(err, "--memory %" PRIu64, o->memory_mib);
 }
 
 static int choose_memory(struct run *run, struct error *err)
@@ -239,7 +244,7 @@ static int choose_memory(struct run *run, struct error *err)
 	if (memory_size_choose(asked_mib, run->kernel.is_linux ? &need : NULL,
 			       &run->options.topology, &run->options.memory_mib, err) < 0)
 		return err->code;
-	return asked_mib ? 0 : check_host(run, err);
+	return asked_mib ? 0 : check_memory(&run->options.topology, run->options.memory_mib, err);
 }
 
 static int prepare_initramfs(struct run *run, struct error *err)

@@ -77,8 +77,8 @@ int memory_size_check_host(uint64_t mib, const struct host_memory *host, struct 
 	if (mib <= (host->ram + host->swap) / MIB)
 		return 0;
 	(void)error_set_text(err, -ENOMEM,
-			     "--memory %" PRIu64 ": this host has %" PRIu64 " MiB, and %" PRIu64
-			     " MiB of swap",
+			     "memory of %" PRIu64 " MiB: this host has %" PRIu64
+			     " MiB, and %" PRIu64 " MiB of swap",
 			     mib, host->ram / MIB, host->swap / MIB);
 	return error_classify(err, ERROR_SKIP);
 }

@@ -256,6 +256,8 @@ static int check(struct run_options *o, struct error *err)
 	if (o->memory_mib &&
 	    topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib, &memory, err) < 0)
 		return err->code;
+	if (arch_cpu_mask_check(&o->cpu_mask, &o->topology, err) < 0)
+		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
 		return error_set_usage(
 		    err, -EINVAL,

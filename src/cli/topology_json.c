@@ -49,6 +49,8 @@ static int append_node(struct buf *out, size_t i, const json_t *node, struct err
 
 static int append_nodes(struct buf *out, const json_t *nodes, struct error *err)
 {
+	if (!nodes)
+		return error_set_usage(err, -EINVAL, "nodes: missing; an object for each node");
 	if (!json_is_array(nodes) || json_array_size(nodes) == 0)
 		return error_set_usage(err, -EINVAL, "nodes: not an array of objects");
 	for (size_t i = 0; i < json_array_size(nodes); i++)
@@ -70,7 +72,7 @@ static int append_distances(struct buf *out, const json_t *rows, struct error *e
 		for (size_t k = 0; k < json_array_size(row); k++) {
 			buf_append_str(out, k ? "," : i ? "/" : ";distances=");
 			if (append_value(out, "distances", json_array_get(row, k), err) < 0)
-				return err->code;
+				return error_prefix(err, "node %zu to node %zu", i, k);
 		}
 	}
 	return 0;

@@ -42,12 +42,13 @@ int topology_option_parse(const char *arg, struct topology *ret, struct error *e
 int topology_option_memory(const struct topology *t, uint64_t mib, uint64_t *ret_mib,
 			   struct memory_layout *ret, struct error *err)
 {
-	if (!mib)
-		mib = memory_size_default_mib(t, 0);
-	if (memory_size_check_unit(mib, err) < 0)
+	uint64_t size = mib ? mib : memory_size_default_mib(t, 0);
+
+	if (memory_size_check_unit(size, err) < 0)
 		return err->code;
-	if (memory_layout_make(t, mib * MIB, &arch_memory_space, ret, err) < 0)
-		return error_prefix(err, "--memory %" PRIu64, mib);
-	*ret_mib = mib;
+	if (memory_layout_make(t, size * MIB, &arch_memory_space, ret, err) < 0)
+		return mib ? error_prefix(err, "--memory %" PRIu64, mib)
+			   : error_prefix(err, "--topology");
+	*ret_mib = size;
 	return 0;
 }

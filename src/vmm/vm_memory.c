@@ -105,20 +105,6 @@ static int map_normal(struct vm_memory *m, const struct vm_memory_config *config
 	return bind_ranges(m, config, err);
 }
 
-/* Takes every page now. A shortage shows in any of the three steps, depending on whose it is. */
-static int map_huge(struct vm_memory *m, const struct vm_memory_config *config)
-{
-	struct error ignored; /* what is not for lack of pages fails without them, too */
-
-	int res = map_ranges(m, config, true);
-	if (res == 0)
-		res = bind_ranges(m, config, &ignored);
-	if (res == 0 && madvise(m->base, m->len, MADV_POPULATE_WRITE) < 0)
-		res = -errno;
-	m->overlay = false;
-	return res;
-}
-
 /* Back to bare addresses. */
 static int unmap_ranges(struct vm_memory *m, struct error *err)
 {
@@ -138,15 +124,27 @@ static int refuse_without_huge_pages(const struct vm_memory *m, struct error *er
 	return error_classify(err, ERROR_SKIP);
 }
 
+/* Takes every page now. A shortage shows when they are mapped or touched, depending on whose it is. */
+static int map_huge(struct vm_memory *m, const struct vm_memory_config *config, struct error *err)
+{
+	m->overlay = false;
+	if (map_ranges(m, config, true) < 0)
+		return refuse_without_huge_pages(m, err);
+	if (bind_ranges(m, config, err) < 0)
+		return err->code;
+	return madvise(m->base, m->len, MADV_POPULATE_WRITE) < 0 ? refuse_without_huge_pages(m, err)
+								 : 0;
+}
+
 static int map_as_wanted(struct vm_memory *m, const struct vm_memory_config *config,
 			 enum guest_backing *ret_backing, struct error *err)
 {
 	*ret_backing = GUEST_HUGETLB;
 	if (config->hugepages != VM_HUGEPAGES_OFF) {
-		if (map_huge(m, config) == 0)
+		if (map_huge(m, config, err) == 0)
 			return 0;
 		if (config->hugepages == VM_HUGEPAGES_REQUIRE)
-			return refuse_without_huge_pages(m, err);
+			return err->code;
 		if (unmap_ranges(m, err) < 0)
 			return err->code;
 		m->fell_back = true;

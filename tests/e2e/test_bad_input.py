@@ -316,6 +316,13 @@ def test_memory_larger_than_the_host_is_a_skip_with_both_numbers(box):
     refused(box, ['--kernel', kernel, '--memory', str((1 << 32) - 4096), '--', 'true'], 'address bits', status=SKIP)
 
 
+def test_memory_of_nodes_larger_than_the_host_is_found_before_the_kernel_is(box):
+    for size, text, status in (('2048T', 'address bits', SKIP), ('4096T', 'addresses end', USAGE),
+                               ('40T', 'this host has', SKIP)):
+        refused(box, ['--kernel', '/nowhere/bzImage', '--topology', 'node=llcs:1;node=memory:' + size, '--', 'true'],
+                text, status=status)
+
+
 def test_topologies_that_cannot_be(box):
     kernel = box.file('vmlinux', e2e.elf())
     document = box.file('topology.json', '{"nodes": [{"llcs": 1, "memory": 512}]}')
@@ -332,7 +339,7 @@ def test_topologies_that_cannot_be(box):
 def test_memory_that_does_not_go_with_the_nodes(box):
     kernel = box.file('vmlinux', e2e.elf())
     for topology, memory, text in (
-            ('node=llcs:1,memory:64M', '128', 'adds up to 64 MiB'), ('4,4,1,1', '6', 'nothing for node 3'),
+            ('node=llcs:1,memory:64M', '128', 'adds up to 64 MiB'), ('4,4,1,1', '6', '2 MiB for node 0'),
             ('node=llcs:1,memory:512M;node=llcs:1', '512', 'adds up to 512 MiB')):
         refused(box, ['--kernel', kernel, '--topology', topology, '--memory', memory, '--', 'true'], '--memory', text)
 

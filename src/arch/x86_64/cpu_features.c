@@ -8,6 +8,7 @@
 
 #include "arch/arch.h"
 #include "arch/x86_64/cpuid.h"
+#include "arch/x86_64/split_irqchip.h"
 
 /* One CPUID register: a name per bit, NULL where the bit has none (reserved, a number, or
  * topology). */
@@ -229,5 +230,31 @@ int arch_cpu_mask_parse(const char *text, struct cpu_mask *ret, struct error *er
 		p += n + 1;
 	}
 	*ret = mask;
+	return 0;
+}
+
+static bool mask_has(const struct cpu_mask *mask, const struct feature_word *word, int bit)
+{
+	for (size_t i = 0; i < mask->n; i++)
+		if (mask->leaf[i] == word->leaf && mask->subleaf[i] == word->subleaf &&
+		    mask->reg[i] == word->reg && mask->clear[i] & 1u << bit)
+			return true;
+	return false;
+}
+
+int arch_cpu_mask_check(const struct cpu_mask *mask, const struct topology *t, struct error *err)
+{
+	/* KVM refuses to start such a CPU without the one, Linux leaves it offline without the other. */
+	static const char *const needed[] = { "x2apic", "msi_ext_dest_id" };
+
+	for (size_t i = 0; split_irqchip_is_needed(t) && i < ARRAY_SIZE(needed); i++) {
+		int bit;
+		const struct feature_word *word = find_feature(needed[i], strlen(needed[i]), &bit);
+
+		if (word && mask_has(mask, word, bit))
+			return error_set_usage(
+			    err, -EINVAL, "--cpu: -%s: a machine with APIC ids above %d needs it",
+			    needed[i], MAX_XAPIC_ID);
+	}
 	return 0;
 }

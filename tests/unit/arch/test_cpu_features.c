@@ -89,12 +89,39 @@ static void test_parse_table_of_mistakes_is_named(void **state)
 	}
 }
 
+static void test_check_wide_ids_need_two_features(void **state)
+{
+	static const struct {
+		const char *mask, *says; /* NULL: fine */
+		uint32_t cores;
+	} cases[] = {
+		{ "-x2apic,-msi_ext_dest_id", NULL, 255 },
+		{ "-x2apic", "-x2apic: a machine with APIC ids above 254", 256 },
+		{ "-avx,-MSI-EXT-DEST-ID", "-msi_ext_dest_id: a machine", 256 },
+		{ "-avx,-pv_send_ipi,-tsc_deadline_timer", NULL, 256 },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
+		const struct topology t = topology_uniform(1, 1, cases[i].cores, 1);
+		struct cpu_mask mask;
+		struct error err;
+
+		assert_int_equal(arch_cpu_mask_parse(cases[i].mask, &mask, &err), 0);
+		assert_int_equal(arch_cpu_mask_check(&mask, &t, &err), cases[i].says ? -EINVAL : 0);
+		if (!cases[i].says)
+			continue;
+		assert_int_equal(err.class, ERROR_USAGE);
+		assert_non_null(strstr(err.text, cases[i].says));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_parse_table_of_names_gives_leaf_register_and_bit),
 		cmocka_unit_test(test_parse_several_registers_keeps_them_apart),
 		cmocka_unit_test(test_parse_table_of_mistakes_is_named),
+		cmocka_unit_test(test_check_wide_ids_need_two_features),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -105,7 +105,7 @@ static void test_ranges_are_the_layouts_stretches(void **state)
 	for (unsigned i = 0; i < 5000; i++) {
 		const uint32_t nodes = 1 + (uint32_t)random() % 8;
 		const struct topology t = topology_uniform(nodes, nodes, 1, 1);
-		const uint64_t bytes = 2 * MIB * (nodes + (uint64_t)random() % 4000);
+		const uint64_t bytes = 2 * MIB * (2 * nodes + (uint64_t)random() % 4000);
 		struct arch_ram_range r[ARCH_MAX_RAM_RANGES];
 		struct memory_layout l;
 		struct error err;

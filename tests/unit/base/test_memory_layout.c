@@ -47,6 +47,8 @@ static void test_make_one_node_below_and_across_the_gap(void **state)
 	check_range(&l, 0, 0, 3 * GIB, 0);
 	check_range(&l, 1, 4 * GIB, 2 * MIB, 0);
 	assert_int_equal(memory_layout_node_bytes(&l, 0), 3 * GIB + 2 * MIB);
+	l = make(&t, 2 * MIB);
+	assert_int_equal(l.n_ranges, 1);
 }
 
 static void test_make_shares_give_the_first_nodes_a_unit_more(void **state)
@@ -102,12 +104,17 @@ static void test_make_impossible_sizes_are_named(void **state)
 
 	check_fails(&t, 0, "multiple of 2 MiB");
 	check_fails(&t, 3 * MIB, "multiple of 2 MiB");
-	check_fails(&t, 4 * MIB, "nothing for node 2");
+	check_fails(&t, 4 * MIB, "2 MiB for node 0: each of the 3 nodes needs 4 MiB at least");
+	check_fails(&t, 10 * MIB, "2 MiB for node 2");
 	check_fails(&t, 1ull << 46, "addresses end");
 	t.nodes[1].memory = 3 * MIB;
 	check_fails(&t, 16 * MIB, "node 1");
 	t.nodes[1].memory = 16 * MIB;
-	check_fails(&t, 16 * MIB, "adds up to 16 MiB");
+	check_fails(&t, 16 * MIB, "adds up to 16 MiB, all there is");
+	check_fails(&t, 14 * MIB, "adds up to 16 MiB, but");
+	t.nodes[1].memory = 2 * MIB;
+	check_fails(&t, 32 * MIB, "2 MiB for node 1");
+	t.nodes[1].memory = 16 * MIB;
 	t.nodes[0].memory = t.nodes[2].memory = 16 * MIB;
 	check_fails(&t, 64 * MIB, "adds up to 48 MiB");
 	t.nodes[0].memory = t.nodes[2].memory = UINT64_MAX - 2 * MIB + 1;
@@ -125,13 +132,13 @@ static uint64_t random_machine(struct topology *t)
 	for (uint32_t i = 0; i < nodes; i++) {
 		if (random() % 3)
 			t->nodes[i].memory =
-			    unit * (1 + (uint64_t)random() % (random() % 8 ? 1000 : 100000));
+			    unit * (2 + (uint64_t)random() % (random() % 8 ? 1000 : 100000));
 		if (i && random() % 4 == 0)
 			t->nodes[i].n_llcs = 0;
 		own += t->nodes[i].memory;
 		sharers += !t->nodes[i].memory;
 	}
-	return own + (sharers ? unit * (sharers + (uint64_t)random() % 5000) : 0);
+	return own + (sharers ? unit * (2 * sharers + (uint64_t)random() % 5000) : 0);
 }
 
 static void check_random_layout(const struct topology *t, uint64_t bytes)

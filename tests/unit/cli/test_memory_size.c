@@ -108,7 +108,7 @@ static void test_host_too_small_is_a_skip_with_both_numbers(void **state UNUSED)
 	assert_int_equal(memory_size_check_host(1024, &host, &err), 0);
 	assert_int_equal(memory_size_check_host(1026, &host, &err), -ENOMEM);
 	assert_int_equal(err.class, ERROR_SKIP);
-	assert_non_null(strstr(err.text, "--memory 1026"));
+	assert_non_null(strstr(err.text, "memory of 1026 MiB"));
 	assert_non_null(strstr(err.text, "1000 MiB, and 24 MiB of swap"));
 	struct host_memory own = memory_size_of_host();
 	assert_in_range(own.ram, 64 * MIB, UINT64_C(1) << 52);

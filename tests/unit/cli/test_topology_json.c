@@ -40,7 +40,7 @@ static void test_text_what_is_no_declaration_is_named(void **state UNUSED)
 	} cases[] = {
 		{ "[]", "not a JSON object" },
 		{ "{\"sockets\": 1}", "'sockets': unknown" },
-		{ "{}", "nodes: not an array" },
+		{ "{}", "nodes: missing" },
 		{ "{\"nodes\": 2}", "nodes: not an array" },
 		{ "{\"nodes\": [1]}", "nodes: member 0 is no object" },
 		{ "{\"nodes\": [{\"llcs\": 1}, {}]}", "nodes: member 1 is no object" },

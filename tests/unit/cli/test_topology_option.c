@@ -62,6 +62,10 @@ static void test_parse_file_errors_say_where(void **state UNUSED)
 		{ "{\"cores\": 1, \"cores\": 2}", "duplicate", ERROR_USAGE },
 		{ "{} {}", "line 1", ERROR_USAGE },
 		{ "{\"nodes\": []}", "nodes: not an array", ERROR_USAGE },
+		{ "{}", "nodes: missing", ERROR_USAGE },
+		{ "{\"nodes\": [{\"llcs\": 1}, {\"llcs\": 1}], \"distances\": [[10, 2.5], [20, "
+		  "10]]}",
+		  "node 0 to node 1: distances: neither", ERROR_USAGE },
 		{ "{\"nodes\": [{\"llcs\": 1, \"size\": 1}]}", "node 0: 'size': unknown key",
 		  ERROR_USAGE },
 		{ "{\"nodes\": [{\"llcs\": 5000}]}", "at most 4096 CPUs", ERROR_UNREPRESENTABLE },
@@ -109,6 +113,7 @@ static void test_memory_is_given_or_the_nodes_own_or_the_default(void **state UN
 		{ "node=llcs:1,memory:1G;node=llcs:1", 2048, 2048 },
 		{ "node=llcs:1,memory:1G;node=llcs:1", 1024, 0 },
 		{ "4,4,1,1", 6, 0 },
+		{ "node=llcs:1,memory:4096T", 0, 0 },
 	};
 
 	for (size_t i = 0; i < ARRAY_SIZE(cases); i++) {
@@ -123,7 +128,8 @@ static void test_memory_is_given_or_the_nodes_own_or_the_default(void **state UN
 		assert_int_equal(res < 0, cases[i].want == 0);
 		if (res < 0) {
 			assert_int_equal(err.class, ERROR_USAGE);
-			assert_non_null(strstr(err.text, "--memory"));
+			assert_non_null(
+			    strstr(err.text, cases[i].given ? "--memory" : "--topology"));
 		}
 	}
 }
