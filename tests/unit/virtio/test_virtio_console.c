@@ -671,6 +671,7 @@ static void test_reset_with_a_sink_that_must_take_waits_until_it_does(void **sta
 	assert_int_equal(console_stats(m).port[1].bytes_lost, 0);
 }
 
+/* Which otherwise waits for ever: see above. */
 static void test_cut_short_ends_a_reset_that_waits(void **state)
 {
 	struct machine *m = *state;
@@ -684,10 +685,8 @@ static void test_cut_short_ends_a_reset_that_waits(void **state)
 	for (int i = 0; i < 20; i++)
 		reactor_turn(m->rig.reactor, NS_PER_MS);
 	assert_false(v.is_done);
-	uint64_t before_ns = clock_now_ns();
 	virtio_console_cut_short(m->console);
 	rig_vcpu_end(&v);
-	assert_true(clock_now_ns() - before_ns < 700 * NS_PER_MS);
 	assert_int_equal(console_stats(m).port[1].bytes_lost, 2 * FAKE_CONSOLE_WRITE_MAX);
 }
 
