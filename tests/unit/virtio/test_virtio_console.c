@@ -573,10 +573,8 @@ static void test_reset_with_output_in_flight_waits_for_the_sink(void **state)
 		reactor_turn(m->rig.reactor, NS_PER_MS);
 	assert_false(v.is_done); /* the chain is still held */
 	m->sinks[1].take_max = SIZE_MAX;
-	uint64_t before_ns = clock_now_ns();
 	virtio_console_resume(m->console, CONSOLE_PORT_FRAMES);
 	rig_vcpu_end(&v);
-	assert_true(clock_now_ns() - before_ns < 700 * NS_PER_MS);
 	assert_int_equal(m->sinks[1].n_bytes, 3 * FAKE_CONSOLE_WRITE_MAX);
 	assert_int_equal(console_stats(m).port[1].bytes_lost, 0);
 }
