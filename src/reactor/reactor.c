@@ -62,8 +62,8 @@ struct reactor {
 	struct list deferred;
 	struct timer_heap timers;
 	struct list watches;
-	struct spin spin;
-	size_t n_file_io; /* armed ops that are file I/O */
+	struct spin guest_spin, file_spin; /* for the guest alone; for one file operation */
+	size_t n_file_io;                  /* armed ops that are file I/O */
 
 	/*
 	 * Messages of other threads, newest first. Whoever makes it non-empty wakes the owner, so
@@ -148,7 +148,8 @@ int reactor_new(const struct reactor_config *config, struct reactor **ret, struc
 	list_init(&r->ready);
 	list_init(&r->deferred);
 	list_init(&r->watches);
-	spin_init(&r->spin);
+	spin_init(&r->guest_spin);
+	spin_init(&r->file_spin);
 	r->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->wake_fd < 0) {
 		(void)error_set(err, errno, "reactor: eventfd");
@@ -466,24 +467,34 @@ static void sleep_for(struct reactor *r, uint64_t wait_ns)
 }
 
 /*
- * The same, after a look around where that pays. With file I/O in flight we sleep at once:
- * completions wake us anyway, and come in batches the better for it.
+ * NULL: no look pays. With more than one file operation in flight completions wake us anyway, and
+ * come in batches the better for it. Waits for the guest and for a file are judged apart: they
+ * alternate with one request at a time, and differ.
  */
+static struct spin *choose_spin(struct reactor *r)
+{
+	if (!r->backend->ops->has_events || r->n_file_io > 1)
+		return NULL;
+	return r->n_file_io ? &r->file_spin : &r->guest_spin;
+}
+
+/* The same, after a look around where that pays. */
 static void look_and_sleep(struct reactor *r, uint64_t wait_ns)
 {
 	const struct backend_ops *ops = r->backend->ops;
-	uint64_t look_ns = ops->has_events && r->n_file_io == 0 ? spin_ns(&r->spin) : 0;
+	struct spin *spin = choose_spin(r);
+	uint64_t look_ns = spin ? spin_ns(spin) : 0;
 	uint64_t begin_ns = clock_now_ns();
 	bool found = look_ns && look_around(r, begin_ns + num_min(look_ns, wait_ns));
 
-	if (look_ns)
-		spin_learn_look(&r->spin, found);
 	if (!found)
 		sleep_for(r, wait_ns);
 	else if (ops->has_events(r->backend)) /* what was armed is with the backend already */
 		ops->wait(r->backend, 0);
-	if (!look_ns && r->n_file_io == 0)
-		spin_learn_sleep(&r->spin, clock_now_ns() - begin_ns);
+	if (look_ns)
+		spin_learn_look(spin, found);
+	else if (spin)
+		spin_learn_sleep(spin, clock_now_ns() - begin_ns);
 }
 
 static void wait_turn(struct reactor *r, uint64_t timeout_ns)

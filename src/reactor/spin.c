@@ -6,13 +6,13 @@
 #include "base/clock.h"
 
 /*
- * The score rises by one with each short wait and falls far with a look in vain: where every second
- * wait is a long one, at most one in nine is looked for.
+ * The score moves by one with each sleep, and falls far with a look in vain: where every second wait
+ * is a long one, nothing is looked for, and where waits become long, that ends after two looks.
  */
 enum { SCORE_MAX = 16, SCORE_ON = 8, IN_VAIN_COSTS = 8 };
 
 #define LOOK_NS (50 * NS_PER_US)
-/* Asleep the same wait takes longer, by kick and wake-up: in all as much again on slow hosts. */
+/* Asleep the same wait takes longer, by kick and wake-up: as much again on slow hosts. */
 #define SHORT_NS (2 * LOOK_NS)
 
 void spin_init(struct spin *s)
@@ -29,29 +29,19 @@ uint64_t spin_ns(const struct spin *s)
 	return s->is_off || s->score < SCORE_ON ? 0 : LOOK_NS;
 }
 
-static void rise(struct spin *s)
+static void change(struct spin *s, int by)
 {
-	if (s->score < SCORE_MAX)
-		s->score++;
-}
+	int score = s->score + by;
 
-static void fall(struct spin *s)
-{
-	s->score = s->score > IN_VAIN_COSTS ? s->score - IN_VAIN_COSTS : 0;
+	s->score = (uint8_t)(score < 0 ? 0 : score > SCORE_MAX ? SCORE_MAX : score);
 }
 
 void spin_learn_look(struct spin *s, bool found)
 {
-	if (found)
-		rise(s);
-	else
-		fall(s);
+	change(s, found ? 1 : -IN_VAIN_COSTS);
 }
 
 void spin_learn_sleep(struct spin *s, uint64_t ns)
 {
-	if (ns <= SHORT_NS)
-		rise(s);
-	else
-		fall(s);
+	change(s, ns <= SHORT_NS ? 1 : -1);
 }

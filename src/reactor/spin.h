@@ -1,7 +1,7 @@
 /*
  * Whether to look around for a moment before sleeping. A wake-up costs some microseconds on both
  * sides, and the guest's kick an exit; looking costs the CPU time of the wait. So it pays where waits
- * are short, and what the last ones took tells that best.
+ * are short, and what the last ones of a kind took tells that best.
  */
 #pragma once
 

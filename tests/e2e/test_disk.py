@@ -221,8 +221,9 @@ def test_requests_cost_no_system_call_of_their_own(box):
     others = {name: calls[name] for name in calls
               if name != 'io_uring_enter' and re.match('p?readv?|p?writev?|pread|pwrite|mmap|brk|madvise', name)}
     need(all(count < n / 4 for count in others.values()), str(calls))
-    # A turn of the loop may find one kick or one completion; never more than one of either per request.
-    need(calls['io_uring_enter'] <= 2 * n + 200, str(calls))
+    # A turn of the loop may find one kick or one completion; never more than one of either per request. Before it waits
+    # for a completion it may submit first and look around (src/reactor/spin.h).
+    need(calls['io_uring_enter'] <= 3 * n + 200, str(calls))
 
 
 if __name__ == '__main__':
