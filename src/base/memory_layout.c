@@ -88,7 +88,7 @@ int memory_layout_make(const struct topology *t, uint64_t bytes, const struct me
 		       struct memory_layout *ret, struct error *err)
 {
 	struct memory_layout l = { 0 };
-	uint64_t sizes[TOPOLOGY_MAX_NODES];
+	uint64_t sizes[TOPOLOGY_MAX_NODES] = { 0 };
 	uint64_t room = space->limit - space->start - (space->gap_end - space->gap_start);
 	uint64_t at = space->start;
 
