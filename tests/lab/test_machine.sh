@@ -31,6 +31,10 @@ cd /sys/devices/system/cpu
 echo "possible $(cat possible)"
 echo 1 > "cpu$cpu/online" || exit 9
 echo "online $(cat online)"
+for n in 0 1 "$cpu"; do
+	echo "places_$n $(cat "cpu$n/topology/physical_package_id") $(cat "cpu$n/topology/core_id") \
+		$(cat "cpu$n/cache/index3/shared_cpu_list") $(cat "cpu$n/topology/thread_siblings_list")"
+done
 exec 3> /dev/ttyS0
 irq_of() { sed -n "s/^ *\([0-9]*\):.*$1.*/\1/p" /proc/interrupts | head -n 1; }
 for name in virtio0 virtio1 ttyS0; do
@@ -47,21 +51,28 @@ for name in virtio0 virtio1 ttyS0; do echo "$name $(count "$name")"; done
 GUEST
 truncate -s 16M "$tmp/disk"
 
-wide() { # KERNEL TOPOLOGY LAST_CPU
+places() { # CPU: its package, core, and who shares its LLC and its core
+	out_of "places_$1" | tr -s '[:blank:]' ' '
+}
+wide() { # KERNEL TOPOLOGY LAST_CPU PLACES_OF_0 PLACES_OF_1 PLACES_OF_LAST
 	local name=$3_$1
 	run "wide_$name" 0 --kernel "$1" --topology "$2" --append maxcpus=2 --disk "$tmp/disk" --include "$tmp/wide.sh:/wide.sh" \
 		--dmesg "$tmp/dmesg" -- sh /wide.sh "$3"
 	equal "wide_possible_$name" "$(out_of possible)" "0-$3"
 	equal "wide_online_$name" "$(out_of online)" "0-1,$3"
+	# Package and core by number; of those that share with it, the ones that are online.
+	equal "wide_first_$name" "$(places 0)" "$4"
+	equal "wide_second_$name" "$(places 1)" "$5"
+	equal "wide_last_$name" "$(places "$3")" "$6"
 	equal "wide_pinned_$name" "$(out_of pinned)" 1000
 	for device in virtio0 virtio1 ttyS0; do
 		check "wide_interrupts_of_${device}_$name" test "$(out_of $device)" -ge 4
 	done
 	echo "dmesg: $(grep -i x2apic "$tmp/dmesg" | head -n 3 | tr '\n' '|')"
 }
-wide 6.12 1,5,5,5 124
-wide 6.1 1,5,5,5 124
-wide 6.12 1,17,16,1 271
+wide 6.12 1,5,5,5 124 '0 0 0-1 0-1' '0 0 0-1 0-1' '4 4 124 124'
+wide 6.1 1,5,5,5 124 '0 0 0-1 0-1' '0 0 0-1 0-1' '4 4 124 124'
+wide 6.12 1,17,16,1 271 '0 0 0-1 0' '0 1 0-1 1' '16 15 271 271'
 check wide_eoi_exits timeout 120 "$ktstr" run --force --kernel build/tests/kvm/guests/guest_wide --topology 1,5,5,5 \
 	--append 'cpus=125 eoi_exits'
 
