@@ -11,7 +11,7 @@
 
 #include "abi/frame.h"
 
-enum { LIMIT_MS = 30 * 1000, RESULT_SIZE = 1 << 20, FLOOD_TIMES = 8, N_BOOTS = 20, EOT = 4 };
+enum { LIMIT_MS = 100 * 1000, RESULT_SIZE = 1 << 20, FLOOD_TIMES = 8, N_BOOTS = 20, EOT = 4 };
 
 static void add_frame(struct buf *b, enum frame_type type, uint64_t sequence, const void *payload,
 		      size_t n)

@@ -135,13 +135,16 @@ static void blk_provoke(struct subject *s UNUSED, uint32_t q_idx UNUSED)
 static void blk_load(struct subject *s)
 {
 	struct fake_driver *d = &s->driver;
+	const struct fake_queue *q = &d->queues[0];
 	gpa_t header = GPA(HOSTILE_BUF);
 
 	put_header(s, header, TYPE_IN, 0);
-	for (uint32_t i = 0; d->queues[0].n_free >= 2; i++) {
+	while (q->n_free >= 2) {
+		uint32_t head =
+		    q->free[q->n_free - 1]; /* of the chain: its buffer is nobody else's */
 		const struct fake_seg segs[] = {
 			{ header, HEADER, false },
-			{ GPA(HOSTILE_BUF + (1 + i) * 2 * CHUNK), CHUNK + 1, true },
+			{ GPA(HOSTILE_BUF + (1 + head) * 2 * CHUNK), CHUNK + 1, true },
 		};
 		int res = fake_driver_add(d, 0, segs, ARRAY_SIZE(segs));
 		ASSERT(res >= 0);
