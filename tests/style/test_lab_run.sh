@@ -24,6 +24,7 @@ if ((deaths > 0)); then
 		echo "ok early" > "$out/$name.log"
 		echo 0 > "$out/$name.status"
 	done
+	[[ ! -e $tree/finished.next ]] || mv "$tree/finished.next" "$tree/finished"
 	echo 'kernel: Oops: int3' >&2
 	exit 125
 fi
@@ -51,6 +52,7 @@ run() { # NAME STATUS TEXT SCRIPT...
 
 script good '. tests/lab/lib.sh' 'ok a' 'skip b no need' 'equal c 1 1' 'check d true' 'finish'
 script bad '. tests/lab/lib.sh' 'ok a' 'echo the log' 'equal b 1 2' 'check c false' 'finish'
+script skips '. tests/lab/lib.sh' 'ok late' 'finish'
 script silent 'echo nothing to say'
 script dies 'echo "ok a"' 'kill -SEGV $$'
 script hangs '# lab-timeout: 1' 'echo "ok a"' 'sleep 30'
@@ -76,5 +78,12 @@ run retry_leaves_out_what_had_ended 0 'ok good/early' good other
 echo 2 > "$tree/deaths"
 rm "$tree/finished"
 run second_death_fails 1 'not ok good: did not end' good
+
+echo 2 > "$tree/deaths"
+echo good > "$tree/finished.next"
+run deaths_in_two_scripts_fail_neither 0 'ok skips/late' good skips
+echo 3 > "$tree/deaths"
+rm -f "$tree/finished"
+run script_that_kills_twice_does_not_take_the_next_along 1 'ok skips/late' good skips
 
 tap_end
