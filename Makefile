@@ -9,7 +9,7 @@ help:	## this list
 demo:	## install what is missing, build, boot a stock kernel, show a command's output and its exit status
 	@tools/demo
 
-check:	## install what is missing, then every test: all configurations, sanitizers, the lab (below 30 minutes)
+check:	## install what is missing, then every test: all configurations, sanitizers, the lab (about 40 minutes)
 	@tools/setup check
 	@tools/run-tests
 
