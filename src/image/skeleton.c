@@ -27,12 +27,12 @@ static int add_folders(struct guest_tree *t, struct error *err)
 		const char *path;
 		uint32_t perm;
 	} folders[] = {
-		{ "/bin", 0755 },     { "/sbin", 0755 },          { "/lib", 0755 },
-		{ "/lib64", 0755 },   { "/usr/bin", 0755 },       { "/usr/sbin", 0755 },
-		{ "/usr/lib", 0755 }, { "/root", 0700 },          { "/var/tmp", 01777 },
-		{ "/tmp", 01777 },    { "/run", 0755 },           { "/etc", 0755 },
-		{ "/proc", 0555 },    { "/sys", 0555 },           { "/dev", 0755 },
-		{ "/home", 0755 },    { GUEST_MODULE_DIR, 0755 },
+		{ "/bin", 0755 },     { "/sbin", 0755 },    { "/lib", 0755 },
+		{ "/lib64", 0755 },   { "/usr/bin", 0755 }, { "/usr/sbin", 0755 },
+		{ "/usr/lib", 0755 }, { "/root", 0700 },    { "/var/tmp", 01777 },
+		{ "/tmp", 01777 },    { "/run", 0755 },     { "/etc", 0755 },
+		{ "/proc", 0555 },    { "/sys", 0555 },     { "/dev", 0755 },
+		{ "/mnt", 0755 },     { "/home", 0755 },    { GUEST_MODULE_DIR, 0755 },
 	};
 	char target[256];
 
