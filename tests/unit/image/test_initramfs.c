@@ -143,8 +143,8 @@ static void test_build_base_and_suffix_unpack_to_the_plan(void **state)
 	assert_true(unpack_model_find(&archive, "init", &e));
 	assert_int_equal(e.mode, S_IFREG | 0755);
 	assert_true(unpack_model_find(&archive, "tmp", &e));
-	assert_true(unpack_model_find(&archive, "mnt", &e));
 	assert_int_equal(e.mode, S_IFDIR | 01777);
+	assert_true(unpack_model_find(&archive, "mnt", &e));
 	assert_true(unpack_model_find(&archive, "dev/console", &e));
 	assert_true(S_ISCHR(e.mode));
 	assert_content(&archive, "usr/bin/tool", "/bin/busybox", 12);
