@@ -90,6 +90,7 @@ equal it_runs_all_the_same "$(cut -d' ' -f3 /tmp/out)" /job
 echo $beside > $top/job/lower/cgroup.procs
 in_job $try 1-2 0 -- sh -c "$show" > /tmp/out 2> /tmp/err
 check narrower_delegation_is_said grep -q 'asked for 1-2, the host gives 1' /tmp/err
+echo -cpuset > $top/job/cgroup.subtree_control
 in_job $try 1-2 0 required -- true 2> /tmp/err
 equal and_is_an_error_if_demanded $? 116
 kill $beside
