@@ -22,6 +22,8 @@ struct session_config {
 	uint16_t rows, cols;
 	uint64_t timeout_ns;      /* for the whole run; 0: none */
 	uint64_t boot_timeout_ns; /* until PID 1's first frame; 0: none */
+	/* Give up all rights that a running VM has no use for (confine.h), before its vCPUs run. */
+	bool confine;
 };
 
 /*
