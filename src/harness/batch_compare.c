@@ -174,7 +174,7 @@ static struct batch_difference *add(struct batch_comparison *c, enum batch_chang
 	struct batch_difference *d = &c->differences[c->n++];
 	*d = (struct batch_difference){
 		.change = change,
-		.series = xstrdup(b ? p->before.runs->series : p->after.runs->series),
+		.series = batch_test_series(b ? b : a),
 		.before = b ? b->outcome : BATCH_N_OUTCOMES,
 		.after = a ? a->outcome : BATCH_N_OUTCOMES,
 		.n_failed_before = count_failed(&p->before),
