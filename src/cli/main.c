@@ -5,6 +5,7 @@
  *	main.c		finds the subcommand
  *	cmd_run.c	run, shell: kernel -> initramfs -> VM process -> verdict (runner.c,
  *			report.c)
+ *	cmd_report.c	results of batches
  *	cmd_kernel.c	the kernel cache
  *	cmd_plan.c	where a VM would run
  *	cmd_locks.c	locks, cleanup: who holds what of this host
@@ -30,6 +31,7 @@ static const struct {
 } commands[] = {
 	{ "run", cmd_run, "run a command in a VM and exit with its status" },
 	{ "shell", cmd_shell, "an interactive shell in a VM" },
+	{ "report", cmd_report, "show, merge, export or compare results of batches" },
 	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
 	{ "topo", cmd_topo, "show what a host has or a guest sees; list presets" },
 	{ "plan", cmd_plan, "tell where a VM would run on this host or another" },
