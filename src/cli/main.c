@@ -5,6 +5,7 @@
  *	main.c		finds the subcommand
  *	cmd_run.c	run, shell: kernel -> initramfs -> VM process -> verdict (runner.c,
  *			report.c)
+ *	cmd_test.c	a batch of tests (batch.c), each in a VM of its own (batch_vm.c)
  *	cmd_kernel.c	the kernel cache
  *	cmd_plan.c	where a VM would run
  *	cmd_locks.c	locks, cleanup: who holds what of this host
@@ -30,6 +31,7 @@ static const struct {
 } commands[] = {
 	{ "run", cmd_run, "run a command in a VM and exit with its status" },
 	{ "shell", cmd_shell, "an interactive shell in a VM" },
+	{ "test", cmd_test, "run the tests of programs, each in a VM, many at a time" },
 	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
 	{ "topo", cmd_topo, "show what a host has or a guest sees; list presets" },
 	{ "plan", cmd_plan, "tell where a VM would run on this host or another" },

@@ -14,6 +14,7 @@ enum judge_limit {
 	JUDGE_NO_LIMIT,
 	JUDGE_TIMEOUT,
 	JUDGE_BOOT_TIMEOUT,
+	JUDGE_COMMAND_TIMEOUT, /* counted from the frame that the command starts */
 	JUDGE_PANIC_GRACE,
 	JUDGE_INTERRUPTED
 };
@@ -35,6 +36,7 @@ struct judge {
 	char init_error[512];
 	uint32_t last_phase;
 	enum judge_limit limit;
+	uint64_t limit_ns; /* how long it was */
 	bool bare; /* no Linux in it: powering off is success */
 };
 

@@ -34,7 +34,7 @@ enum {
 	PANIC_GRACE_S = 3,
 };
 
-enum { TIMER_DEADLINE, TIMER_BOOT, TIMER_PANIC, N_TIMERS };
+enum { TIMER_DEADLINE, TIMER_BOOT, TIMER_COMMAND, TIMER_PANIC, N_TIMERS };
 
 struct session;
 
@@ -42,6 +42,7 @@ struct limit_timer {
 	struct reactor_op op;
 	struct session *session;
 	enum judge_limit limit; /* what it means when it passes */
+	uint64_t delay_ns;
 };
 
 struct session {
@@ -77,12 +78,14 @@ static void send_phase(struct session *s, enum frame_phase_id phase, uint64_t ti
 		  sizeof(struct frame_phase));
 }
 
-static void stop_vm(struct session *s, enum judge_limit limit)
+static void stop_vm(struct session *s, enum judge_limit limit, uint64_t delay_ns)
 {
 	if (!s->vm || s->vm_ended)
 		return;
-	if (s->judge.limit == JUDGE_NO_LIMIT)
+	if (s->judge.limit == JUDGE_NO_LIMIT) {
 		s->judge.limit = limit;
+		s->judge.limit_ns = delay_ns;
+	}
 	vm_stop(s->vm, VM_STOPPED);
 }
 
@@ -91,13 +94,15 @@ static void on_timer(struct reactor_op *op, int res, bool more UNUSED)
 	struct limit_timer *t = container_of(op, struct limit_timer, op);
 
 	if (res == 0)
-		stop_vm(t->session, t->limit);
+		stop_vm(t->session, t->limit, t->delay_ns);
 }
 
 static void arm_limit(struct session *s, size_t i, uint64_t delay_ns)
 {
-	if (delay_ns && reactor_op_is_idle(&s->timers[i].op))
-		reactor_timer(s->reactor, &s->timers[i].op, clock_now_ns() + delay_ns, on_timer);
+	if (!delay_ns || !reactor_op_is_idle(&s->timers[i].op))
+		return;
+	s->timers[i].delay_ns = delay_ns;
+	reactor_timer(s->reactor, &s->timers[i].op, clock_now_ns() + delay_ns, on_timer);
 }
 
 static void cancel_limit(struct session *s, size_t i)
@@ -150,6 +155,8 @@ static void on_guest_phase(struct session *s, const struct frame *f)
 		return;
 	memcpy(&phase, f->payload, sizeof(phase));
 	judge_phase(&s->judge, phase.phase);
+	if (phase.phase == PHASE_COMMAND && !s->vm_ended)
+		arm_limit(s, TIMER_COMMAND, s->config->command_timeout_ns);
 }
 
 static void on_guest_exit(struct session *s, const struct frame *f)
@@ -429,7 +436,7 @@ static void on_link_frame(void *ctx, const struct frame *f)
 		return;
 	switch (f->header.type) {
 	case FRAME_VM_STOP:
-		stop_vm(s, JUDGE_INTERRUPTED);
+		stop_vm(s, JUDGE_INTERRUPTED, 0);
 		break;
 	case FRAME_VM_TTY_INPUT:
 		buf_append(&s->tty_input, f->payload, f->header.length);
@@ -478,7 +485,7 @@ static void on_link_closed(void *ctx, int err UNUSED)
 
 	/* Nobody is left to tell: end the VM and go. */
 	s->runner_gone = true;
-	stop_vm(s, JUDGE_INTERRUPTED);
+	stop_vm(s, JUDGE_INTERRUPTED, 0);
 	resume_frames(s);
 	finish_if_taken(s);
 }
@@ -569,6 +576,7 @@ static void init(struct session *s, const struct session_config *config)
 	static const enum judge_limit limits[N_TIMERS] = {
 		[TIMER_DEADLINE] = JUDGE_TIMEOUT,
 		[TIMER_BOOT] = JUDGE_BOOT_TIMEOUT,
+		[TIMER_COMMAND] = JUDGE_COMMAND_TIMEOUT,
 		[TIMER_PANIC] = JUDGE_PANIC_GRACE,
 	};
 
@@ -577,7 +585,7 @@ static void init(struct session *s, const struct session_config *config)
 		s->timers[i] = (struct limit_timer){ .session = s, .limit = limits[i] };
 	s->decoder_storage = xmalloc(DECODER_STORAGE);
 	frame_decoder_init(&s->decoder, s->decoder_storage, DECODER_STORAGE, grow_decoder, s);
-	judge_init(&s->judge, !config->vm.kernel->is_linux);
+	judge_init(&s->judge, !config->vm.kernel->is_linux && !config->has_init);
 }
 
 int session_run(struct session_config *config)
