@@ -247,7 +247,7 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 	};
 	config.timeout_ns = config.boot_timeout_ns + config.command_timeout_ns;
 	*ret_timeout_ns = config.timeout_ns;
-	return vm_process_spawn(&config, &vm->process, err);
+	return vm_process_exec(&config, &vm->process, err);
 }
 
 static void on_overdue(struct reactor_op *op, int res, bool more UNUSED)

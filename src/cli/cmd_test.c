@@ -8,6 +8,7 @@
 #include "cli/batch.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "vmm/vm_process.h"
 
 int cmd_test(const struct command_context *ctx, int argc, char **argv)
 {
@@ -27,4 +28,11 @@ int cmd_test(const struct command_context *ctx, int argc, char **argv)
 	}
 	test_options_fini(&options);
 	return status;
+}
+
+int cmd_vmm(const struct command_context *ctx UNUSED, int argc UNUSED, char **argv UNUSED)
+{
+	struct error err;
+
+	return vm_process_main(&err) < 0 ? command_fail(&err) : EXIT_CODE_OK;
 }

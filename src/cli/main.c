@@ -27,11 +27,12 @@
 static const struct {
 	const char *name;
 	int (*run)(const struct command_context *ctx, int argc, char **argv);
-	const char *summary;
+	const char *summary; /* NULL: not for users */
 } commands[] = {
 	{ "run", cmd_run, "run a command in a VM and exit with its status" },
 	{ "shell", cmd_shell, "an interactive shell in a VM" },
 	{ "test", cmd_test, "run the tests of programs, each in a VM, many at a time" },
+	{ "vmm", cmd_vmm, NULL },
 	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
 	{ "topo", cmd_topo, "show what a host has or a guest sees; list presets" },
 	{ "plan", cmd_plan, "tell where a VM would run on this host or another" },
@@ -45,7 +46,8 @@ static int usage(FILE *to, int status)
 {
 	fputs("usage: ktstr COMMAND [options]\n", to);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+		if (commands[i].summary)
+			fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
 	fputs("`ktstr COMMAND --help` tells more; so does ktstr(1).\n", to);
 	return status;
 }

@@ -149,7 +149,8 @@ static void com2_result(const char *outcome, const char *status)
 	add_n(&t, test_name, test_name_len);
 	add(&t, "\",\"outcome\":\"");
 	add(&t, outcome);
-	add(&t, "\",\"message\":\"over COM2\"}\n" GUEST_SENTINEL_END "\n\n" GUEST_SENTINEL_EXIT);
+	add(&t, "\",\"message\":\"over COM2\",\"duration_ms\":1}\n" GUEST_SENTINEL_END
+		"\n\n" GUEST_SENTINEL_EXIT);
 	add(&t, status);
 	add(&t, "\n");
 	com2_put(t.bytes, t.n);
@@ -160,7 +161,7 @@ static void com2_result(const char *outcome, const char *status)
 static void act_pass(void)
 {
 	boot();
-	record(FRAME_PAYLOAD_METRICS, ",\"metric\":1");
+	record(FRAME_PAYLOAD_METRICS, ",\"value\":42,\"unit\":\"lines\",\"better\":\"higher\"");
 	result("PASS", "");
 	leave(EXIT_STATUS, TEST_EXIT_PASS);
 }
