@@ -14,7 +14,6 @@
 #include "base/fd.h"
 #include "cli/batch_plan.h"
 #include "cli/batch_vm.h"
-#include "harness/exit_rule.h"
 #include "harness/scheduler.h"
 
 /* Until a batch is over it is as wide as its CPUs. */
@@ -66,7 +65,7 @@ static void on_phase(void *ctx UNUSED, struct batch_vm *vm UNUSED)
 static void on_judged(void *ctx, struct batch_vm *vm)
 {
 	struct batch *b = ctx;
-	const struct batch_test *test = vm->config.test;
+	const struct planned_test *test = vm->config.test;
 	enum outcome outcome = final_outcome(b, vm->verdict.outcome);
 	double seconds = (double)(vm->end_ns - vm->start_ns) / (double)NS_PER_S;
 	CLEANUP(freep) char *why = batch_vm_why(vm);

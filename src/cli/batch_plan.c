@@ -30,29 +30,6 @@ static void add_trouble(struct batch_plan *p, const char *path, enum list_progra
 	p->n_troubles = n;
 }
 
-static const char *owner_of(const struct batch_plan *p, const char *name)
-{
-	for (size_t i = 0; i < p->n_programs; i++)
-		for (size_t k = 0; k < p->programs[i].list.n; k++)
-			if (strcmp(p->programs[i].list.tests[k].name, name) == 0)
-				return p->programs[i].path;
-	return NULL;
-}
-
-/* A name is a test, in folders and in reports; two programs cannot both have it. */
-static int check_names(const struct batch_plan *p, const char *path, const struct test_list *list,
-		       struct error *err)
-{
-	for (size_t i = 0; i < list->n; i++) {
-		const char *owner = owner_of(p, list->tests[i].name);
-		if (owner)
-			return error_set_usage(err, -EEXIST,
-					       "'%s --ktstr-list': '%s' has a test named '%s', too",
-					       path, owner, list->tests[i].name);
-	}
-	return 0;
-}
-
 static int add_program(struct batch_plan *p, const char *path, struct error *err)
 {
 	const struct list_program_config config = { .path = path,
@@ -63,7 +40,7 @@ static int add_program(struct batch_plan *p, const char *path, struct error *err
 
 	if (how == LIST_PROGRAM_UNUSED)
 		return err->code;
-	if (how != LIST_PROGRAM_OK || check_names(p, path, &list, err) < 0) {
+	if (how != LIST_PROGRAM_OK) {
 		add_trouble(p, path, how, err);
 		return 0;
 	}
@@ -77,11 +54,12 @@ static void gather_tests(struct batch_plan *p)
 	for (size_t i = 0; i < p->n_programs; i++)
 		p->n_tests += p->programs[i].list.n;
 	p->tests = xcalloc(p->n_tests + 1, sizeof(*p->tests));
-	struct batch_test *t = p->tests;
+	struct planned_test *t = p->tests;
 	for (size_t i = 0; i < p->n_programs; i++)
 		for (size_t k = 0; k < p->programs[i].list.n; k++, t++) {
 			t->program = &p->programs[i];
 			t->spec = &p->programs[i].list.tests[k];
+			t->id = xasprintf("%s/%s", basename(t->program->path), t->spec->name);
 		}
 }
 
@@ -96,10 +74,10 @@ int batch_plan_list(const struct test_options *o, struct batch_plan *p, struct e
 		if (add_program(p, o->programs[i], err) < 0)
 			return err->code;
 	gather_tests(p);
-	CLEANUP(freep) const char **names = xcalloc(p->n_tests + 1, sizeof(*names));
+	CLEANUP(freep) const char **ids = xcalloc(p->n_tests + 1, sizeof(*ids));
 	for (size_t i = 0; i < p->n_tests; i++)
-		names[i] = p->tests[i].spec->name;
-	p->jobs = selection_make(&o->selection, names, p->n_tests, &p->n_jobs);
+		ids[i] = p->tests[i].id;
+	p->jobs = selection_make(&o->selection, ids, p->n_tests, &p->n_jobs);
 	return 0;
 }
 
@@ -132,14 +110,14 @@ static uint64_t available_mib(void)
 	return strtoull(line + strlen("MemAvailable:"), NULL, 10) / 1024;
 }
 
-static void decide(struct batch_test *t, const struct error *why)
+static void decide(struct planned_test *t, const struct error *why)
 {
 	t->is_decided = true;
 	t->why_not = *why;
 }
 
 /* A test that is larger than the whole budget would wait for ever. */
-static void check_size(struct batch_plan *p, struct batch_test *t)
+static void check_size(struct batch_plan *p, struct planned_test *t)
 {
 	struct error err;
 
@@ -177,10 +155,10 @@ int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struc
 		.memory_mib = o->memory_mib ? o->memory_mib : available_mib(),
 	};
 	for (size_t i = 0; i < p->n_jobs; i++) {
-		struct batch_test *t = &p->tests[p->jobs[i].test];
+		struct planned_test *t = &p->tests[p->jobs[i].test];
 		if (t->name)
 			continue; /* prepared for an earlier repetition */
-		batch_test_prepare(t, o, &p->images);
+		planned_test_prepare(t, o, &p->images);
 		if (!can_boot && !t->is_decided)
 			decide(t, &why);
 		check_size(p, t);
@@ -194,7 +172,7 @@ int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struc
 void batch_plan_fini(struct batch_plan *p)
 {
 	for (size_t i = 0; i < p->n_tests; i++)
-		batch_test_fini(&p->tests[i]);
+		planned_test_fini(&p->tests[i]);
 	for (size_t i = 0; i < p->n_programs; i++)
 		test_list_fini(&p->programs[i].list);
 	for (size_t i = 0; i < p->n_troubles; i++)

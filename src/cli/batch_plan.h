@@ -5,7 +5,7 @@
 #pragma once
 
 #include "abi/frame.h"
-#include "cli/batch_test.h"
+#include "cli/planned_test.h"
 
 /* A program that gave no list: a result of its own. */
 struct batch_trouble {
@@ -19,7 +19,7 @@ struct batch_plan {
 	size_t n_programs;
 	struct batch_trouble *troubles;
 	size_t n_troubles;
-	struct batch_test *tests; /* of all lists */
+	struct planned_test *tests; /* of all lists */
 	size_t n_tests;
 	struct selected *jobs; /* in the order in which they start */
 	size_t n_jobs;
@@ -33,7 +33,7 @@ struct batch_plan {
 MUST_CHECK int batch_plan_list(const struct test_options *o, struct batch_plan *ret,
 			       struct error *err);
 /*
- * Kernel, initramfs, memory of each selected test. A test that cannot run is decided (batch_test), also by what this host
+ * Kernel, initramfs, memory of each selected test. A test that cannot run is decided (planned_test), also by what this host
  * lacks. Errors: no kernel.
  */
 MUST_CHECK int batch_plan_prepare(const struct test_options *o, struct batch_plan *p,

@@ -214,7 +214,7 @@ static uint64_t limit_ns(const struct batch_vm *vm, uint64_t base_s, uint64_t pe
 
 static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *err)
 {
-	const struct batch_test *test = vm->config.test;
+	const struct planned_test *test = vm->config.test;
 	const struct run_options *o = &test->options;
 	const struct initramfs *base = &vm->config.images->bases[test->base];
 	const struct virtio_net_config net = virtio_net_config_of("ktstr run");

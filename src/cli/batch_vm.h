@@ -12,7 +12,7 @@
 
 #include <sys/resource.h>
 
-#include "cli/batch_test.h"
+#include "cli/planned_test.h"
 #include "cli/collector.h"
 #include "cli/disk.h"
 #include "harness/verdict.h"
@@ -25,7 +25,7 @@ struct batch_vm_config {
 	struct reactor *reactor;
 	enum reactor_backend backend;
 	const struct batch_images *images;
-	const struct batch_test *test;
+	const struct planned_test *test;
 	double slack; /* time limits are so many times as long: the host is shared */
 	void (*on_phase)(void *ctx, struct batch_vm *vm);
 	void (*on_judged)(void *ctx, struct batch_vm *vm);

@@ -2,26 +2,30 @@
 
 #include <fnmatch.h>
 #include <stdlib.h>
+#include <string.h>
 
 #include "base/buf.h"
 #include "base/hash.h"
 
-static bool passes_filters(const struct selection *s, const char *name)
+static bool passes_filters(const struct selection *s, const char *id)
 {
+	const char *slash = strchr(id, '/'); /* a program's name has none */
+	const char *name = slash ? slash + 1 : id;
+
 	for (size_t i = 0; i < s->n_filters; i++)
-		if (fnmatch(s->filters[i], name, 0) == 0)
+		if (fnmatch(s->filters[i], name, 0) == 0 || fnmatch(s->filters[i], id, 0) == 0)
 			return true;
 	return s->n_filters == 0;
 }
 
-static bool is_in_shard(const struct selection *s, const char *name)
+static bool is_in_shard(const struct selection *s, const char *id)
 {
 	char text[HASH_TEXT_MAX];
 
 	if (s->n_shards == 0)
 		return true;
 	struct hash *h = hash_new();
-	hash_update_str(h, name);
+	hash_update_str(h, id);
 	hash_format(h, text);
 	(void)hash_free(h);
 	text[16] = 0; /* 64 bits are enough */
@@ -48,14 +52,14 @@ static void shuffle(struct selected *list, size_t n, uint64_t seed)
 	}
 }
 
-struct selected *selection_make(const struct selection *s, const char *const *names, size_t n,
+struct selected *selection_make(const struct selection *s, const char *const *ids, size_t n,
 				size_t *ret_n)
 {
 	struct selected *list = xcalloc(n * s->repeat + 1, sizeof(*list));
 	size_t n_list = 0, n_once;
 
 	for (size_t i = 0; i < n; i++)
-		if (passes_filters(s, names[i]) && is_in_shard(s, names[i]))
+		if (passes_filters(s, ids[i]) && is_in_shard(s, ids[i]))
 			list[n_list++] = (struct selected){ .test = i };
 	n_once = n_list;
 	for (uint32_t k = 1; k < s->repeat; k++)

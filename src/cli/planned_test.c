@@ -1,4 +1,4 @@
-#include "cli/batch_test.h"
+#include "cli/planned_test.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -43,7 +43,7 @@ static int take_memory(const struct test_spec *t, struct run_options *ret, struc
 	return 0;
 }
 
-static int take_options(struct batch_test *test, const struct test_options *o, struct error *err)
+static int take_options(struct planned_test *test, const struct test_options *o, struct error *err)
 {
 	const struct test_spec *spec = test->spec;
 	struct run_options *r = &test->options;
@@ -65,7 +65,7 @@ static int take_options(struct batch_test *test, const struct test_options *o, s
 }
 
 /* A base that is there, or a new one. */
-static int find_base(struct batch_test *test, struct batch_images *images, struct error *err)
+static int find_base(struct planned_test *test, struct batch_images *images, struct error *err)
 {
 	struct initramfs base = INITRAMFS_INIT;
 
@@ -87,7 +87,7 @@ static int find_base(struct batch_test *test, struct batch_images *images, struc
 	return 0;
 }
 
-static int prepare(struct batch_test *test, const struct test_options *o,
+static int prepare(struct planned_test *test, const struct test_options *o,
 		   struct batch_images *images, struct error *err)
 {
 	if (take_options(test, o, err) < 0 || find_base(test, images, err) < 0)
@@ -95,7 +95,7 @@ static int prepare(struct batch_test *test, const struct test_options *o,
 	return guest_setup_memory(&images->setup, &images->bases[test->base], &test->options, err);
 }
 
-void batch_test_prepare(struct batch_test *test, const struct test_options *o,
+void planned_test_prepare(struct planned_test *test, const struct test_options *o,
 			struct batch_images *images)
 {
 	test->name = test->spec->name;
@@ -119,8 +119,9 @@ void batch_test_prepare(struct batch_test *test, const struct test_options *o,
 	}
 }
 
-void batch_test_fini(struct batch_test *test)
+void planned_test_fini(struct planned_test *test)
 {
+	freep(&test->id);
 	freep(&test->bare_word);
 	test->options.includes = NULL; /* not its own */
 	run_options_fini(&test->options);

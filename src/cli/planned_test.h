@@ -14,9 +14,10 @@ struct batch_program {
 	struct test_list list;
 };
 
-struct batch_test {
+struct planned_test {
 	const struct batch_program *program;
 	const struct test_spec *spec;
+	char *id;        /* PROGRAM/NAME */
 	char *name;      /* borrowed: the declaration's */
 	char *bare_word; /* of the command line of a guest that is no Linux */
 	struct run_options options;
@@ -32,12 +33,12 @@ struct batch_test {
 struct batch_images {
 	struct guest_setup setup;
 	struct initramfs *bases;
-	const struct batch_test **base_tests; /* the first test of each */
+	const struct planned_test **base_tests; /* the first test of each */
 	size_t n_bases;
 };
 
 /* Options and image of @test, whose program and spec are set. What keeps it from running is in test->why_not. */
-void batch_test_prepare(struct batch_test *test, const struct test_options *o,
+void planned_test_prepare(struct planned_test *test, const struct test_options *o,
 			struct batch_images *images);
-void batch_test_fini(struct batch_test *test);
+void planned_test_fini(struct planned_test *test);
 void batch_images_fini(struct batch_images *images);
