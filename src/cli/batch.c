@@ -8,46 +8,93 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/signalfd.h>
+#include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "cli/batch_fill.h"
+#include "cli/batch_output.h"
 #include "cli/batch_plan.h"
+#include "cli/batch_view.h"
 #include "cli/batch_vm.h"
+#include "cli/exit_code.h"
 #include "harness/scheduler.h"
 
-/* Until a batch is over it is as wide as its CPUs. */
-enum { DEFAULT_JOBS_MAX = 4096 };
+enum {
+	JOBS_MAX = 4096, /* without --jobs CPUs and memory are the limit */
+	DRAW_MS = 100,
+};
 
 struct batch {
 	const struct test_options *options;
+	uint64_t start_ns;
 	struct batch_plan plan;
 	struct admission_cost *costs; /* by job */
 	struct scheduler scheduler;
 	enum reactor_backend backend;
 	struct reactor *reactor;
-	struct list vms; /* until they are gone */
+	struct list vms;  /* until they are gone */
+	size_t n_running; /* not judged yet */
+	struct batch_result result;
+	struct batch_test **entries; /* by job */
+	struct batch_counts counts;  /* of those that are over */
+	struct batch_view view;
+	struct reactor_op draw_timer;
 	int signal_fd;
 	struct reactor_op signals;
 	unsigned n_interrupts;
-	uint64_t counts[N_OUTCOMES];
-	uint64_t n_retries, n_cancelled;
+	bool is_mute; /* nobody reads what we print */
 };
 
-/* Results */
+/* Words */
 
-static void add_result(struct batch *b, const char *name, enum outcome outcome, double seconds,
-		       const char *why)
+static void say(struct batch *b, const struct batch_test *entry, bool is_retry)
 {
-	b->counts[outcome]++;
-	printf("%-12s %s  %.2f s%s%s\n", outcome_name(outcome), name, seconds, *why ? ": " : "",
-	       why);
-	(void)fflush(stdout);
+	CLEANUP(buf_fini) struct buf line = { 0 };
+
+	batch_view_format_result(entry, is_retry, &line);
+	b->is_mute |= !batch_view_print(&b->view, buf_str(&line));
 }
 
-static enum outcome final_outcome(const struct batch *b, enum outcome outcome)
+static void draw(struct batch *b)
 {
-	return outcome == OUTCOME_SKIP && b->options->no_skip ? OUTCOME_FAIL : outcome;
+	struct batch_view_vm *vms;
+	struct list *pos;
+	size_t n = 0;
+
+	if (!b->view.is_terminal)
+		return;
+	vms = xcalloc(b->n_running + 1, sizeof(*vms));
+	list_for_each (pos, &b->vms) {
+		const struct batch_vm *vm = container_of(pos, struct batch_vm, node);
+		if (vm->state >= BATCH_VM_JUDGED || n == b->n_running)
+			continue;
+		vms[n++] = (struct batch_view_vm){
+			.id = b->entries[vm->job]->id,
+			.phase = vm->phase,
+			.start_ns = vm->start_ns,
+			.attempt = b->scheduler.jobs[vm->job].n_attempts,
+		};
+	}
+	const struct batch_view_state state = { .now_ns = clock_now_ns(),
+						.start_ns = b->start_ns,
+						.n_jobs = b->plan.n_jobs,
+						.counts = &b->counts,
+						.vms = vms,
+						.n_vms = n };
+	batch_view_draw(&b->view, &state);
+	freep(&vms);
+}
+
+static void on_draw(struct reactor_op *op, int res, bool more UNUSED)
+{
+	struct batch *b = container_of(op, struct batch, draw_timer);
+
+	if (res < 0)
+		return;
+	draw(b);
+	reactor_timer(b->reactor, op, clock_now_ns() + DRAW_MS * NS_PER_MS, on_draw);
 }
 
 /* VMs */
@@ -58,35 +105,51 @@ static void stop_if_over(struct batch *b)
 		reactor_stop(b->reactor, 0);
 }
 
-static void on_phase(void *ctx UNUSED, struct batch_vm *vm UNUSED)
+/* --no-skip: what did not run did not pass. */
+static enum outcome outcome_of(const struct batch *b, const struct batch_vm *vm)
 {
+	enum outcome outcome = vm->verdict.outcome;
+
+	return outcome == OUTCOME_SKIP && b->options->no_skip ? OUTCOME_FAIL : outcome;
+}
+
+static void set_not_run(struct batch_test *entry, const char *why)
+{
+	entry->outcome = BATCH_NOT_RUN;
+	batch_set_why(&entry->why, why, strlen(why));
 }
 
 static void on_judged(void *ctx, struct batch_vm *vm)
 {
 	struct batch *b = ctx;
-	const struct planned_test *test = vm->config.test;
-	enum outcome outcome = final_outcome(b, vm->verdict.outcome);
-	double seconds = (double)(vm->end_ns - vm->start_ns) / (double)NS_PER_S;
-	CLEANUP(freep) char *why = batch_vm_why(vm);
+	struct batch_test *entry = b->entries[vm->job];
+	enum outcome outcome = outcome_of(b, vm);
 
-	if (vm->is_stopped) {
-		b->n_cancelled++;
+	b->n_running--;
+	if (vm->is_stopped) { /* by us: that says nothing about the test */
 		(void)scheduler_ended(&b->scheduler, vm->job, OUTCOME_INFRA);
+		set_not_run(entry, "interrupted while it ran");
 		return;
 	}
-	if (scheduler_ended(&b->scheduler, vm->job, outcome)) {
-		b->n_retries++;
-		printf("RETRY        %s: %s\n", test->name, why);
-		return;
+	/* The entry first: what the scheduler starts next may be this test again. */
+	vm->is_retried = scheduler_will_retry(&b->scheduler, vm->job, outcome);
+	if (vm->is_retried) {
+		batch_fill_attempt(entry, vm);
+		say(b, entry, true);
+	} else {
+		batch_fill_end(entry, vm, outcome, b->start_ns);
+		batch_count_add(&b->counts, entry);
+		say(b, entry, false);
 	}
-	add_result(b, test->name, outcome, seconds, why);
+	(void)scheduler_ended(&b->scheduler, vm->job, outcome);
 }
 
 static void on_gone(void *ctx, struct batch_vm *vm)
 {
 	struct batch *b = ctx;
 
+	if (!vm->is_retried)
+		batch_fill_usage(b->entries[vm->job], vm);
 	list_remove(&vm->node);
 	(void)batch_vm_free(vm);
 	stop_if_over(b);
@@ -101,15 +164,20 @@ static void launch(void *ctx, size_t job)
 		.images = &b->plan.images,
 		.test = &b->plan.tests[b->plan.jobs[job].test],
 		.slack = b->options->overcommit,
-		.on_phase = on_phase,
 		.on_judged = on_judged,
 		.on_gone = on_gone,
 		.ctx = b,
 	};
 	struct batch_vm *vm = batch_vm_new(&config);
+	struct error err;
 
 	vm->job = job;
 	list_add_tail(&b->vms, &vm->node);
+	b->n_running++;
+	/* Without its files a test still has its verdict. */
+	if (b->options->output &&
+	    batch_output_open(b->options->output, b->options, b->entries[job], vm, &err) < 0)
+		run_result_add_note(&vm->result, err.text, strlen(err.text));
 	batch_vm_start(vm);
 }
 
@@ -123,16 +191,16 @@ static void kill_all(struct batch *b)
 		batch_vm_kill(container_of(pos, struct batch_vm, node));
 }
 
-static void interrupt(struct batch *b)
+static void interrupt(struct batch *b, int signal)
 {
-	b->n_interrupts++;
-	b->n_cancelled += b->scheduler.n_waiting;
+	b->result.interrupted = signal;
 	scheduler_stop(&b->scheduler);
-	if (b->n_interrupts > 1)
+	if (++b->n_interrupts > 1)
 		kill_all(b);
-	else
-		fprintf(stderr, "ktstr: interrupted: no more tests start; once more kills those "
-				"that run\n");
+	else if (b->n_running > 0)
+		b->is_mute |= !batch_view_print(
+		    &b->view, "ktstr: interrupted: no more tests start; those that run go on to "
+			      "their end, another interrupt kills them");
 	stop_if_over(b);
 }
 
@@ -142,7 +210,7 @@ static void on_signal(struct reactor_op *op, int res, bool more UNUSED)
 	struct signalfd_siginfo info;
 
 	while (res > 0 && read(b->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
-		interrupt(b);
+		interrupt(b, (int)info.ssi_signo);
 }
 
 static int open_signals(struct batch *b, sigset_t *old, struct error *err)
@@ -154,8 +222,93 @@ static int open_signals(struct batch *b, sigset_t *old, struct error *err)
 	(void)sigaddset(&ends, SIGTERM);
 	(void)sigaddset(&ends, SIGHUP);
 	(void)sigprocmask(SIG_BLOCK, &ends, old);
+	(void)signal(SIGPIPE, SIG_IGN); /* a verdict does not depend on who reads it */
 	b->signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 	return b->signal_fd < 0 ? error_set(err, errno, "signalfd") : 0;
+}
+
+/* Results */
+
+static void describe_host(struct batch_result *r)
+{
+	struct utsname u;
+
+	(void)uname(&u); /* cannot fail with this pointer */
+	CLEANUP(freep) char *text = xasprintf("%s %s %s", u.sysname, u.release, u.machine);
+	batch_set_line(&r->host, text);
+}
+
+static void describe_batch(struct batch *b)
+{
+	const struct test_options *o = b->options;
+	struct batch_result *r = &b->result;
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+	r->start_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / NS_PER_US;
+	batch_set_line(&r->version, KTSTR_VERSION);
+	describe_host(r);
+	r->seed = o->selection.seed;
+	r->shard = o->selection.shard;
+	r->n_shards = o->selection.n_shards;
+	r->jobs = (uint32_t)o->jobs;
+	r->repeat = o->selection.repeat;
+	r->overcommit = o->overcommit;
+}
+
+static int add_entries(struct batch *b, struct error *err)
+{
+	b->entries = xcalloc(b->plan.n_jobs + 1, sizeof(struct batch_test *));
+	for (size_t i = 0; i < b->plan.n_jobs; i++) {
+		const struct planned_test *t = &b->plan.tests[b->plan.jobs[i].test];
+		uint32_t repeat =
+		    b->options->selection.repeat > 1 ? b->plan.jobs[i].iteration + 1 : 0;
+		b->entries[i] =
+		    batch_result_add(&b->result, t->program->path, t->spec->name, repeat);
+		if (!b->entries[i])
+			return error_set_usage(err, -E2BIG,
+					       "more than %d tests in one batch: use --shard",
+					       BATCH_TESTS_MAX);
+		batch_fill_declared(b->entries[i], t);
+		set_not_run(b->entries[i], "the batch ended before");
+	}
+	return 0;
+}
+
+/* A program without a list is a result. */
+static void add_troubles(struct batch *b)
+{
+	for (size_t i = 0; i < b->plan.n_troubles; i++) {
+		const struct batch_trouble *t = &b->plan.troubles[i];
+		struct batch_test *entry =
+		    batch_result_add(&b->result, t->program, "--ktstr-list", 0);
+		if (!entry)
+			continue;
+		entry->outcome = t->outcome;
+		batch_set_why(&entry->why, t->why.text, strlen(t->why.text));
+		batch_count_add(&b->counts, entry);
+		say(b, entry, false);
+	}
+}
+
+static void print_summary(struct batch *b)
+{
+	CLEANUP(buf_fini) struct buf line = { 0 };
+	const struct batch_counts counts = batch_count(&b->result);
+
+	buf_printf(&line, "ktstr: %u tests:", counts.n_tests);
+	for (uint32_t i = 0; i < BATCH_N_OUTCOMES; i++)
+		if (counts.n[i])
+			buf_printf(&line, " %u %s,", counts.n[i], batch_outcome_name(i));
+	buf_printf(&line, " %.2f s", (double)b->result.duration_us / 1e6);
+	(void)batch_view_print(&b->view, buf_str(&line));
+}
+
+static int exit_status(const struct batch *b)
+{
+	const struct batch_counts counts = batch_count(&b->result);
+
+	return b->n_interrupts ? EXIT_CODE_INTERRUPTED : (int)batch_exit_status(&counts);
 }
 
 /* The whole */
@@ -171,13 +324,21 @@ static void init_scheduler(struct batch *b)
 		.n_jobs = b->plan.n_jobs,
 		.costs = b->costs,
 		.limit = b->plan.capacity,
-		.max_running = o->jobs ? (uint32_t)o->jobs : DEFAULT_JOBS_MAX,
+		.max_running = o->jobs ? (uint32_t)o->jobs : JOBS_MAX,
 		.n_retries = (uint32_t)o->n_retries,
 		.fail_fast = o->fail_fast,
 		.launch = launch,
 		.ctx = b,
 	};
 	scheduler_init(&b->scheduler, &config);
+}
+
+static void cancel(struct batch *b, struct reactor_op *op)
+{
+	if (!reactor_op_is_idle(op))
+		reactor_cancel(b->reactor, op);
+	while (!reactor_op_is_idle(op))
+		reactor_turn(b->reactor, UINT64_MAX);
 }
 
 static int run_vms(struct batch *b, struct error *err)
@@ -188,67 +349,72 @@ static int run_vms(struct batch *b, struct error *err)
 	if (open_signals(b, &old, err) < 0 || reactor_new(&config, &b->reactor, err) < 0)
 		return err->code;
 	reactor_poll(b->reactor, &b->signals, b->signal_fd, POLLIN, on_signal);
+	if (b->view.is_terminal)
+		reactor_timer(b->reactor, &b->draw_timer, clock_now_ns(), on_draw);
 	scheduler_start(&b->scheduler);
 	stop_if_over(b);
-	(void)reactor_run(b->reactor);
-	reactor_cancel(b->reactor, &b->signals);
-	while (!reactor_op_is_idle(&b->signals))
-		reactor_turn(b->reactor, UINT64_MAX);
+	(void)reactor_run(b->reactor); /* its status is always 0: the results say it all */
+	cancel(b, &b->signals);
+	cancel(b, &b->draw_timer);
+	batch_view_clear(&b->view);
 	reactor_turn(b->reactor, 0); /* the links' memory */
 	b->reactor = reactor_free(b->reactor);
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);
 	return 0;
 }
 
-static void print_summary(const struct batch *b, uint64_t start_ns)
-{
-	printf("ktstr:");
-	for (size_t i = 0; i < N_OUTCOMES; i++)
-		if (b->counts[i])
-			printf(" %" PRIu64 " %s,", b->counts[i], outcome_name((uint32_t)i));
-	if (b->n_cancelled)
-		printf(" %" PRIu64 " not run,", b->n_cancelled);
-	printf(" %.2f s\n", (double)(clock_now_ns() - start_ns) / (double)NS_PER_S);
-}
-
-static void list_jobs(const struct batch *b)
+static int list_jobs(const struct batch *b)
 {
 	for (size_t i = 0; i < b->plan.n_jobs; i++)
-		puts(b->plan.tests[b->plan.jobs[i].test].spec->name);
+		puts(b->plan.tests[b->plan.jobs[i].test].id);
+	for (size_t i = 0; i < b->plan.n_troubles; i++)
+		fprintf(stderr, "ktstr: %s\n", b->plan.troubles[i].why.text);
+	if (b->plan.n_troubles)
+		return BATCH_EXIT_FAIL;
+	return b->plan.n_jobs ? BATCH_EXIT_PASS : BATCH_EXIT_NOTHING;
 }
 
-static int run_steps(struct batch *b, uint64_t start_ns, struct error *err)
+static int run_batch(struct batch *b, struct error *err)
 {
-	if (reactor_backend_parse(getenv("KTSTR_REACTOR"), &b->backend, err) < 0 ||
-	    batch_plan_list(b->options, &b->plan, err) < 0)
+	const struct test_options *o = b->options;
+
+	if ((o->output && batch_output_init(o->output, err) < 0) ||
+	    (b->plan.n_jobs > 0 && batch_plan_prepare(o, &b->plan, err) < 0) ||
+	    add_entries(b, err) < 0)
 		return err->code;
-	for (size_t i = 0; i < b->plan.n_troubles; i++)
-		add_result(b, b->plan.troubles[i].name, b->plan.troubles[i].outcome, 0,
-			   b->plan.troubles[i].why.text);
-	if (b->options->list) {
-		list_jobs(b);
-		return (int)exit_rule(b->counts, false);
-	}
+	describe_batch(b);
 	if (b->plan.n_jobs > 0) {
-		if (batch_plan_prepare(b->options, &b->plan, err) < 0)
-			return err->code;
-		init_scheduler(b);
-		if (run_vms(b, err) < 0)
-			return err->code;
+		batch_set_path(&b->result.kernel, b->plan.images.setup.entry.image);
+		batch_set_line(&b->result.release, b->plan.images.setup.kernel.release);
 	}
-	print_summary(b, start_ns);
-	return (int)exit_rule(b->counts, b->n_interrupts > 0);
+	add_troubles(b);
+	init_scheduler(b);
+	if (run_vms(b, err) < 0)
+		return err->code;
+	b->result.duration_us = (clock_now_ns() - b->start_ns) / NS_PER_US;
+	print_summary(b);
+	return exit_status(b);
 }
 
 int batch_run(const struct test_options *options, uint64_t start_ns, struct error *err)
 {
-	struct batch b = { .options = options, .plan = BATCH_PLAN_INIT, .signal_fd = -1 };
+	struct batch b = {
+		.options = options, .start_ns = start_ns, .plan = BATCH_PLAN_INIT, .signal_fd = -1
+	};
 
 	list_init(&b.vms);
-	int res = run_steps(&b, start_ns, err);
+	batch_result_init(&b.result);
+	batch_view_init(&b.view, STDOUT_FILENO);
+	int res = reactor_backend_parse(getenv("KTSTR_REACTOR"), &b.backend, err);
+	if (res == 0)
+		res = batch_plan_list(options, &b.plan, err);
+	if (res == 0)
+		res = options->list ? list_jobs(&b) : run_batch(&b, err);
 	scheduler_fini(&b.scheduler);
 	freep(&b.costs);
+	freep(&b.entries);
 	fd_closep(&b.signal_fd);
+	batch_result_fini(&b.result);
 	batch_plan_fini(&b.plan);
 	return res;
 }

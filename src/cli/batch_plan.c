@@ -23,7 +23,7 @@ static void add_trouble(struct batch_plan *p, const char *path, enum list_progra
 
 	p->troubles = xreallocarray(p->troubles, n, sizeof(*p->troubles));
 	p->troubles[n - 1] = (struct batch_trouble){
-		.name = xasprintf("%s --ktstr-list", path),
+		.program = path,
 		.outcome = how == LIST_PROGRAM_HANG ? OUTCOME_TIMEOUT : OUTCOME_FAIL,
 		.why = *why,
 	};
@@ -175,8 +175,6 @@ void batch_plan_fini(struct batch_plan *p)
 		planned_test_fini(&p->tests[i]);
 	for (size_t i = 0; i < p->n_programs; i++)
 		test_list_fini(&p->programs[i].list);
-	for (size_t i = 0; i < p->n_troubles; i++)
-		freep(&p->troubles[i].name);
 	freep(&p->tests);
 	freep(&p->programs);
 	freep(&p->troubles);

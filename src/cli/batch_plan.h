@@ -9,7 +9,7 @@
 
 /* A program that gave no list: a result of its own. */
 struct batch_trouble {
-	char *name; /* "PROGRAM --ktstr-list" */
+	const char *program; /* as it was given */
 	enum outcome outcome;
 	struct error why;
 };

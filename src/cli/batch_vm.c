@@ -195,9 +195,9 @@ static void on_frame(void *ctx, const struct frame *f)
 	struct batch_vm *vm = ctx;
 
 	collector_add(&vm->collector, f);
-	if ((f->header.type == FRAME_PHASE || f->header.type == FRAME_VM_PHASE) &&
-	    vm->state == BATCH_VM_RUNNING)
-		vm->config.on_phase(vm->config.ctx, vm);
+	if (f->header.type == FRAME_PHASE || f->header.type == FRAME_VM_PHASE)
+		vm->phase = vm->result.n_phases ? vm->result.phases[vm->result.n_phases - 1].phase
+						: PHASE_START;
 }
 
 static const struct link_ops link_callbacks = { on_frame, NULL, on_closed };

@@ -12,9 +12,9 @@
 
 #include <sys/resource.h>
 
-#include "cli/planned_test.h"
 #include "cli/collector.h"
 #include "cli/disk.h"
+#include "cli/planned_test.h"
 #include "harness/verdict.h"
 #include "link/link.h"
 #include "vmm/vm_process.h"
@@ -27,7 +27,6 @@ struct batch_vm_config {
 	const struct batch_images *images;
 	const struct planned_test *test;
 	double slack; /* time limits are so many times as long: the host is shared */
-	void (*on_phase)(void *ctx, struct batch_vm *vm);
 	void (*on_judged)(void *ctx, struct batch_vm *vm);
 	void (*on_gone)(void *ctx, struct batch_vm *vm);
 	void *ctx;
@@ -46,6 +45,8 @@ struct batch_vm {
 	struct verdict verdict;
 	struct rusage usage; /* of the process, when GONE */
 	bool is_stopped;     /* by batch_vm_kill: its outcome means nothing */
+	uint32_t phase;      /* reached so far */
+	bool is_retried;     /* the owner's: another attempt follows */
 	/* Its own: */
 	struct vm_process process;
 	struct disk disk;

@@ -96,7 +96,7 @@ static int prepare(struct planned_test *test, const struct test_options *o,
 }
 
 void planned_test_prepare(struct planned_test *test, const struct test_options *o,
-			struct batch_images *images)
+			  struct batch_images *images)
 {
 	test->name = test->spec->name;
 	test->command[0] = (char *)(uintptr_t)test->program->path;

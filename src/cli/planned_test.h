@@ -39,6 +39,6 @@ struct batch_images {
 
 /* Options and image of @test, whose program and spec are set. What keeps it from running is in test->why_not. */
 void planned_test_prepare(struct planned_test *test, const struct test_options *o,
-			struct batch_images *images);
+			  struct batch_images *images);
 void planned_test_fini(struct planned_test *test);
 void batch_images_fini(struct batch_images *images);

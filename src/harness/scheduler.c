@@ -60,11 +60,16 @@ void scheduler_start(struct scheduler *s)
 	}
 }
 
+bool scheduler_will_retry(const struct scheduler *s, size_t job, enum outcome outcome)
+{
+	return outcome == OUTCOME_INFRA && !s->stopped &&
+	       s->jobs[job].n_attempts <= s->config.n_retries;
+}
+
 bool scheduler_ended(struct scheduler *s, size_t job, enum outcome outcome)
 {
 	struct scheduler_job *j = &s->jobs[job];
-	bool again =
-	    outcome == OUTCOME_INFRA && !s->stopped && j->n_attempts <= s->config.n_retries;
+	bool again = scheduler_will_retry(s, job, outcome);
 
 	ASSERT(j->state == SCHEDULER_RUNNING);
 	admission_give_back(&s->admission, &s->config.costs[job]);

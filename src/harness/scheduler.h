@@ -50,6 +50,8 @@ void scheduler_init(struct scheduler *s, const struct scheduler_config *config);
 void scheduler_fini(struct scheduler *s); /* idempotent */
 /* Starts what fits. */
 void scheduler_start(struct scheduler *s);
+/* Whether the end of a running job with @outcome would lead to another attempt. */
+bool scheduler_will_retry(const struct scheduler *s, size_t job, enum outcome outcome);
 /* A running job has ended. True: it is to run again, and its outcome is none. */
 bool scheduler_ended(struct scheduler *s, size_t job, enum outcome outcome);
 /* Nothing more starts; what waits is cancelled. */

@@ -147,8 +147,7 @@ static void test_child_that_is_left_behind_is_killed(void **state)
 		/* Where nobody reaps orphans it stays as a zombie. */
 		CLEANUP(freep) char *stat = xasprintf("/proc/%d/stat", (int)pid);
 		char text[256] = "";
-		(void)file_read_line(stat, text, sizeof(text));
-		if (strstr(text, ") Z "))
+		if (file_read_line(stat, text, sizeof(text)) == 0 && strstr(text, ") Z "))
 			return;
 		usleep(10000);
 	}
