@@ -44,18 +44,9 @@ struct batch {
 	int signal_fd;
 	struct reactor_op signals;
 	unsigned n_interrupts;
-	bool is_mute; /* nobody reads what we print */
 };
 
 /* Words */
-
-static void say(struct batch *b, const struct batch_test *entry, bool is_retry)
-{
-	CLEANUP(buf_fini) struct buf line = { 0 };
-
-	batch_view_format_result(entry, is_retry, &line);
-	b->is_mute |= !batch_view_print(&b->view, buf_str(&line));
-}
 
 static void draw(struct batch *b)
 {
@@ -85,6 +76,16 @@ static void draw(struct batch *b)
 						.n_vms = n };
 	batch_view_draw(&b->view, &state);
 	freep(&vms);
+}
+
+static void say(struct batch *b, const struct batch_test *entry, bool is_retry)
+{
+	CLEANUP(buf_fini) struct buf line = { 0 };
+
+	batch_view_format_result(entry, is_retry, &line);
+	batch_view_print(&b->view, buf_str(&line));
+	if (b->reactor)
+		draw(b);
 }
 
 static void on_draw(struct reactor_op *op, int res, bool more UNUSED)
@@ -198,9 +199,9 @@ static void interrupt(struct batch *b, int signal)
 	if (++b->n_interrupts > 1)
 		kill_all(b);
 	else if (b->n_running > 0)
-		b->is_mute |= !batch_view_print(
-		    &b->view, "ktstr: interrupted: no more tests start; those that run go on to "
-			      "their end, another interrupt kills them");
+		batch_view_print(&b->view,
+				 "ktstr: interrupted: no more tests start; those that run go on to "
+				 "their end, another interrupt kills them");
 	stop_if_over(b);
 }
 
@@ -301,7 +302,7 @@ static void print_summary(struct batch *b)
 		if (counts.n[i])
 			buf_printf(&line, " %u %s,", counts.n[i], batch_outcome_name(i));
 	buf_printf(&line, " %.2f s", (double)b->result.duration_us / 1e6);
-	(void)batch_view_print(&b->view, buf_str(&line));
+	batch_view_print(&b->view, buf_str(&line));
 }
 
 static int exit_status(const struct batch *b)

@@ -12,7 +12,7 @@
 #include "cli/memory_size.h"
 #include "harness/list_program.h"
 
-enum { LIST_TIMEOUT_S = 20, LIST_OUTPUT_MAX = 32 << 20, MEMINFO_MAX = 64 * 1024 };
+enum { LIST_TIMEOUT_S = 10, LIST_OUTPUT_MAX = 32 << 20, MEMINFO_MAX = 64 * 1024 };
 
 /* Lists */
 

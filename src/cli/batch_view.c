@@ -48,10 +48,10 @@ void batch_view_format_result(const struct batch_test *t, bool is_retry, struct 
 
 	buf_printf(ret, "%-12s %8.2f s  %s", is_retry ? "again" : batch_outcome_name(t->outcome),
 		   (double)us / 1e6, t->id);
-	if (*why)
-		buf_printf(ret, ": %.*s", (int)strcspn(why, "\n"), why);
 	if (!is_retry && t->n_attempts)
 		buf_printf(ret, " (attempt %zu)", t->n_attempts + 1);
+	if (*why)
+		buf_printf(ret, ": %.*s", (int)strcspn(why, "\n"), why);
 }
 
 static void add_line(struct buf *to, const char *line, unsigned width)
@@ -128,13 +128,14 @@ static void add_erase(struct batch_view *v, struct buf *to)
 	v->n_lines = 0;
 }
 
-bool batch_view_print(struct batch_view *v, const char *line)
+void batch_view_print(struct batch_view *v, const char *line)
 {
 	CLEANUP(buf_fini) struct buf out = { 0 };
 
 	add_erase(v, &out);
 	buf_printf(&out, "%s\n", line);
-	return fd_write_all(v->fd, out.data, out.len) == 0;
+	if (fd_write_all(v->fd, out.data, out.len) < 0)
+		v->is_terminal = false;
 }
 
 void batch_view_draw(struct batch_view *v, const struct batch_view_state *s)

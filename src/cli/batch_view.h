@@ -35,8 +35,8 @@ void batch_view_format_result(const struct batch_test *t, bool is_retry, struct 
 /* The block, lines of at most @width columns, at most @height of them. */
 void batch_view_format_block(const struct batch_view_state *s, unsigned width, unsigned height,
 			     struct buf *ret);
-/* A line that stays: where a block is drawn it goes above. False: it could not be written. */
-bool batch_view_print(struct batch_view *v, const char *line);
+/* A line that stays: where a block is drawn it goes above. A reader that is gone changes nothing. */
+void batch_view_print(struct batch_view *v, const char *line);
 /* Draws the block; nothing where there is no terminal. */
 void batch_view_draw(struct batch_view *v, const struct batch_view_state *s);
 /* Takes the block off the screen. */
