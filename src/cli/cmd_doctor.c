@@ -9,16 +9,14 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/resource.h>
-#include <sys/statfs.h>
 #include <unistd.h>
-
-#include <linux/magic.h>
 
 #include "arch/arch.h"
 #include "base/fd.h"
 #include "base/file.h"
 #include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "harness/cgroup_place.h"
 #include "image/kernel_cache.h"
 #include "reactor/reactor.h"
 #include "vmm/kvm.h"
@@ -207,18 +205,14 @@ static void check_limit(struct doctor *d, const char *key, int resource, const c
 
 static void check_cgroup(struct doctor *d)
 {
-	struct statfs fs;
-	char line[256] = "";
-	bool v2 = statfs("/sys/fs/cgroup", &fs) == 0 && fs.f_type == CGROUP2_SUPER_MAGIC;
-	bool cpuset =
-	    v2 && file_read_line("/sys/fs/cgroup/cgroup.controllers", line, sizeof(line)) == 0 &&
-	    strstr(line, "cpuset");
+	CLEANUP(cgroup_place_fini) struct cgroup_place place;
 
-	add(d, "cgroup_v2", cpuset ? LEVEL_OK : LEVEL_INFO, json_boolean(cpuset),
-	    "cgroup v2 with cpuset: %s",
-	    cpuset ? "yes"
-	    : v2   ? "the cpuset controller is missing"
-		   : "no (CPU budgets will be masks only)");
+	cgroup_place_find("/proc", &place);
+	bool usable = place.verdict == CGROUP_USABLE;
+	add(d, "cgroup_cpuset", usable ? LEVEL_OK : LEVEL_INFO, json_boolean(usable),
+	    "a cgroup with a cpuset for each VM: %s%s%s", usable ? "in " : "no, ",
+	    usable ? buf_str(&place.path) : cgroup_verdict_text(place.verdict),
+	    usable ? "" : "; CPU budgets are affinity masks only");
 }
 
 static void check_kernels(struct doctor *d)

@@ -1,6 +1,6 @@
 /*
- * `ktstr locks`: who holds which LLCs and CPUs of this host, and who waits. `ktstr cleanup`: removes lock files that nobody holds, and
- * tickets of the dead. Neither disturbs a run.
+ * `ktstr locks`: who holds which LLCs and CPUs of this host, and who waits. `ktstr cleanup`: removes lock files that nobody holds,
+ * tickets of the dead, and the cgroups they left. Neither disturbs a run.
  */
 #include <errno.h>
 #include <getopt.h>
@@ -18,6 +18,7 @@
 #include "cli/commands.h"
 #include "cli/exit_code.h"
 #include "cli/plan_json.h"
+#include "harness/cgroup.h"
 #include "plan/lock_cleanup.h"
 #include "plan/lock_scan.h"
 #include "plan/plan_text.h"
@@ -35,7 +36,9 @@ static int usage(FILE *to, int status)
 {
 	fputs("usage: ktstr locks [--json] [--watch 1s]    who holds what, and who waits\n"
 	      "       ktstr cleanup                       remove lock files that nobody "
-	      "holds\n",
+	      "holds,\n"
+	      "                                           and cgroups whose owners are "
+	      "gone\n",
 	      to);
 	return status;
 }
@@ -203,6 +206,23 @@ int cmd_locks(const struct command_context *ctx UNUSED, int argc, char **argv)
 	}
 }
 
+/* Cgroups are named one by one: what ran in them was killed. */
+static void clean_cgroups(void)
+{
+	CLEANUP(cgroup_sweep_fini) struct cgroup_sweep swept;
+
+	cgroup_sweep(NULL, &swept);
+	if (!swept.n_removed && !swept.n_in_use && !swept.n_refused)
+		return;
+	const char *names = buf_str(&swept.removed);
+	for (size_t n; *names; names += n + 1) {
+		n = strcspn(names, "\n");
+		printf("removed cgroup %.*s\n", (int)n, names);
+	}
+	printf("cgroups: removed %u, kept %u in use%s\n", swept.n_removed, swept.n_in_use,
+	       swept.n_refused ? ", others cannot be judged or removed from here" : "");
+}
+
 int cmd_cleanup(const struct command_context *ctx UNUSED, int argc, char **argv)
 {
 	CLEANUP(lock_dir_close) struct lock_dir dir = LOCK_DIR_INIT;
@@ -219,7 +239,8 @@ int cmd_cleanup(const struct command_context *ctx UNUSED, int argc, char **argv)
 		res = lock_cleanup(&dir, &result, &err);
 	if (res < 0 && res != -ENOENT)
 		return command_fail(&err);
-	printf("removed %u, kept %u in use%s\n", result.n_removed, result.n_in_use,
+	printf("lock files: removed %u, kept %u in use%s\n", result.n_removed, result.n_in_use,
 	       result.n_refused ? ", others belong to other users" : "");
+	clean_cgroups();
 	return EXIT_CODE_OK;
 }

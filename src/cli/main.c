@@ -37,7 +37,7 @@ static const struct {
 	{ "topo", cmd_topo, "show what a host has or a guest sees; list presets" },
 	{ "plan", cmd_plan, "tell where a VM would run on this host or another" },
 	{ "locks", cmd_locks, "tell who holds which CPUs and caches of this host" },
-	{ "cleanup", cmd_cleanup, "remove lock files that nobody holds" },
+	{ "cleanup", cmd_cleanup, "remove lock files and cgroups of the dead" },
 	{ "doctor", cmd_doctor, "tell what this host can do, and what it lacks" },
 	{ "bench", cmd_bench, "measure the devices, beside QEMU and the bare host" },
 };

@@ -84,6 +84,8 @@ static void *worker(void *arg)
 	struct io_pool *p = arg;
 	struct reactor_op *op;
 
+	/* By itself: for another thread libc opens a file of /proc, which a VM process may not. */
+	(void)pthread_setname_np(pthread_self(), "reactor-io"); /* only a name */
 	pthread_mutex_lock(&p->lock);
 	while ((op = next_op(p))) {
 		struct reactor *r =
@@ -115,7 +117,7 @@ static int start_worker(struct io_pool *p)
 	pthread_sigmask(SIG_SETMASK, &saved, NULL);
 	if (ret)
 		return -ret;
-	(void)pthread_setname_np(p->workers[p->n_workers++], "reactor-io"); /* only a name */
+	p->n_workers++;
 	return 0;
 }
 

@@ -33,6 +33,7 @@
 #include "base/clock.h"
 #include "base/file.h"
 #include "reactor/reactor_backend.h"
+#include "reactor/uring_restrict.h"
 
 enum {
 	/*
@@ -277,7 +278,8 @@ static int setup_ring(unsigned entries, struct io_uring *ring, struct error *err
 	int ret = -EINVAL;
 
 	for (size_t i = 0; i < ARRAY_SIZE(flags) && ret == -EINVAL; i++) {
-		params = (struct io_uring_params){ .flags = flags[i] | IORING_SETUP_CQSIZE,
+		params = (struct io_uring_params){ .flags = flags[i] | IORING_SETUP_CQSIZE |
+							    IORING_SETUP_R_DISABLED,
 						   .cq_entries = entries * CQ_FACTOR };
 		ret = io_uring_queue_init_params(entries, ring, &params);
 	}
@@ -307,6 +309,11 @@ int reactor_uring_new(unsigned entries, struct backend **ret, struct error *err)
 	if (code < 0) {
 		uring_free(&u->backend);
 		return error_set(err, code, "io_uring: limit the kernel's workers");
+	}
+	code = uring_restrict(u->ring.ring_fd);
+	if (code < 0) {
+		uring_free(&u->backend);
+		return error_set(err, code, "io_uring: restrict the ring");
 	}
 	u->backend.ops = &uring_ops;
 	*ret = &u->backend;

@@ -135,7 +135,7 @@ def test_doctor_is_one_document_and_agrees_with_its_text(box):
     doctor = json.loads(result.out)
     need(doctor['can_run_linux'] == (result.status == PASSED), result.text())
     for key in ('kvm', 'kvm_kernel_mips', 'kvm_exit_us', 'kvm_ioeventfd_us', 'kvm_timer', 'kvm_syscall', 'reactor',
-                'hugepages_free_2m', 'rtprio', 'memlock', 'cgroup_v2', 'kernels', 'linux'):
+                'hugepages_free_2m', 'rtprio', 'memlock', 'cgroup_cpuset', 'kernels', 'linux'):
         need(doctor['checks'][key]['level'] in ('ok', 'warn', 'bad', 'info'), key)
     for key in ('kvm_exit_us', 'kvm_ioeventfd_us'):  # differences of two times: on a loaded host, whatever
         need(isinstance(doctor['checks'][key]['value'], (int, float)), result.text())
