@@ -120,8 +120,7 @@ int vm_process_main(struct error *err)
 /* The other ends stay ours: all of them close on exec. */
 static int spawn_anew(int link_fd, pid_t *ret)
 {
-	static char name[] = "ktstr", command[] = "vmm";
-	char *const argv[] = { name, command, NULL };
+	char *const argv[] = { (char[]){ "ktstr" }, (char[]){ "vmm" }, NULL };
 	posix_spawn_file_actions_t actions;
 
 	int res = posix_spawn_file_actions_init(&actions);
