@@ -37,7 +37,7 @@ struct judge {
 	uint32_t last_phase;
 	enum judge_limit limit;
 	uint64_t limit_ns; /* how long it was */
-	bool bare; /* no Linux in it: powering off is success */
+	bool bare;         /* no Linux in it: powering off is success */
 };
 
 void judge_init(struct judge *j, bool bare);
