@@ -35,8 +35,7 @@ static int append_node(struct buf *out, size_t i, const json_t *node, struct err
 		return error_set_usage(err, -EINVAL, "nodes: member %zu is no object with members",
 				       i);
 	buf_append_str(out, ";node=");
-	json_object_foreach((json_t *)(uintptr_t)node, key, value)
-	{
+	json_object_foreach ((json_t *)(uintptr_t)node, key, value) {
 		if (!key[0] || key[strspn(key, "abcdefghijklmnopqrstuvwxyz_")])
 			return error_set_usage(err, -EINVAL, "node %zu: '%s': unknown key", i, key);
 		buf_printf(out, "%s%s:", separator, key);
@@ -109,11 +108,12 @@ int topology_json_text(const json_t *declaration, struct buf *ret, struct error 
 
 	if (!json_is_object(object))
 		return error_set_usage(err, -EINVAL, "not a JSON object");
-	json_object_foreach(object, key, value) if (!is_known(key)) return error_set_usage(
-	    err, -EINVAL,
-	    "'%s': unknown; there are cores, threads, nodes, "
-	    "distances",
-	    key);
+	json_object_foreach (object, key, value)
+		if (!is_known(key))
+			return error_set_usage(err, -EINVAL,
+					       "'%s': unknown; there are cores, threads, nodes, "
+					       "distances",
+					       key);
 	if ((cores && append_count(ret, "cores", cores, err) < 0) ||
 	    (threads && append_count(ret, "threads", threads, err) < 0) ||
 	    append_nodes(&parts, json_object_get(object, "nodes"), err) < 0 ||

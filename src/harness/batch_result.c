@@ -150,26 +150,51 @@ static char *make_id(const struct batch_test *t, uint32_t namesake)
 	return xasprintf("%s/%s%s%s", file, name, number[0], number[1]);
 }
 
-struct batch_test *batch_result_add(struct batch_result *b, const char *program, const char *name,
-				    uint32_t repeat)
+static struct batch_test *new_test(const char *program, const char *name, uint32_t repeat)
 {
-	if (b->n_tests == BATCH_TESTS_MAX)
-		return NULL;
 	struct batch_test *t = xcalloc(1, sizeof(*t));
+
 	batch_set_path(&t->program, program);
 	batch_set_line(&t->name, name);
 	t->repeat = repeat;
 	t->outcome = BATCH_NOT_RUN;
 	test_results_init(&t->results);
-	for (uint32_t namesake = 1; !t->id || batch_result_find(b, t->id); namesake++)
-		replace(&t->id, make_id(t, namesake));
+	return t;
+}
+
+/* Takes ownership of @t; NULL (and @t is no more) if there is no room, or its id is taken. */
+static struct batch_test *insert(struct batch_result *b, struct batch_test *t)
+{
+	if (b->n_tests == BATCH_TESTS_MAX || batch_result_find(b, t->id)) {
+		free_test(t);
+		return NULL;
+	}
 	if (!tsearch(t, &b->ids, by_id))
 		die_out_of_memory();
-	if (num_is_pow2(b->n_tests) || b->n_tests == 0)
+	if (b->n_tests == 0 || num_is_pow2(b->n_tests))
 		b->tests = xreallocarray(b->tests, b->n_tests ? 2 * b->n_tests : 1,
 					 sizeof(struct batch_test *));
 	b->tests[b->n_tests++] = t;
 	return t;
+}
+
+struct batch_test *batch_result_add(struct batch_result *b, const char *program, const char *name,
+				    uint32_t repeat)
+{
+	struct batch_test *t = new_test(program, name, repeat);
+
+	for (uint32_t namesake = 1; !t->id || batch_result_find(b, t->id); namesake++)
+		replace(&t->id, make_id(t, namesake));
+	return insert(b, t);
+}
+
+struct batch_test *batch_result_add_as(struct batch_result *b, const char *id, const char *program,
+				       const char *name, uint32_t repeat)
+{
+	struct batch_test *t = new_test(program, name, repeat);
+
+	batch_set_path(&t->id, id);
+	return insert(b, t);
 }
 
 char *batch_test_series(const struct batch_test *t)
@@ -218,12 +243,19 @@ void batch_test_add_counter(struct batch_test *t, const char *name, uint64_t val
 {
 	struct batch_resources *r = &t->resources;
 
+	CLEANUP(freep) char *clean = text_line(name, BATCH_LINE_MAX);
+	value = num_min(value, INT64_MAX); /* JSON has no more */
+	for (size_t i = 0; i < r->n_counters; i++)
+		if (strcmp(r->counters[i].name, clean) == 0) {
+			r->counters[i].value = value;
+			return;
+		}
 	if (r->n_counters == BATCH_COUNTERS_MAX)
 		return;
 	r->counters = xreallocarray(r->counters, r->n_counters + 1, sizeof(*r->counters));
 	struct batch_counter *c = &r->counters[r->n_counters++];
-	*c = (struct batch_counter){ .value = num_min(value, INT64_MAX) }; /* JSON has no more */
-	batch_set_line(&c->name, name);
+	*c = (struct batch_counter){ .value = value };
+	c->name = TAKE_PTR(clean);
 }
 
 void batch_test_add_stats(struct batch_test *t, const void *text, size_t n)

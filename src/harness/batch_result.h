@@ -138,6 +138,10 @@ void batch_result_fini(struct batch_result *b); /* idempotent */
  */
 MUST_CHECK struct batch_test *batch_result_add(struct batch_result *b, const char *program,
 					       const char *name, uint32_t repeat);
+/* The same with an id that a document gives. NULL also where it is taken. */
+MUST_CHECK struct batch_test *batch_result_add_as(struct batch_result *b, const char *id,
+						  const char *program, const char *name,
+						  uint32_t repeat);
 struct batch_test *batch_result_find(const struct batch_result *b, const char *id); /* NULL: none */
 /* The id without its "#repeat": what the repeats of one test have in common. Caller frees. */
 char *batch_test_series(const struct batch_test *t);

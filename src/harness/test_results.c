@@ -5,12 +5,13 @@
 #include <string.h>
 
 #include "base/buf.h"
+#include "base/text.h"
 
-/* The members of a record; texts are the document's. */
+/* The members of a record; texts but the name are the document's. */
 struct record {
 	size_t n;
 	size_t depth;
-	const char *name;
+	char *name; /* clean, its own */
 	enum outcome outcome;
 	const char *message;
 	double duration_ms;
@@ -76,16 +77,39 @@ void test_results_fini(struct test_results *r)
 	memset(r->open, 0, sizeof(r->open));
 }
 
-static struct test_result *add_result(struct test_results *r, size_t depth, const char *name)
+struct test_result *test_results_open(struct test_results *r, struct test_result *parent,
+				      const char *name)
 {
 	struct test_result *t = xcalloc(1, sizeof(*t));
 
-	t->parent = depth > 0 ? r->open[depth - 1] : NULL;
+	t->parent = parent;
 	list_init(&t->subtests);
 	list_init(&t->metrics);
-	t->name = xstrdup(name);
+	t->name = text_line(name, TEST_NAME_MAX - 1);
 	list_add_tail(siblings_of(r, t), &t->node);
 	return t;
+}
+
+void test_result_add_metric(struct test_result *t, const char *name, double value, const char *unit,
+			    const char *better)
+{
+	struct test_metric *m = xcalloc(1, sizeof(*m));
+
+	m->name = text_line(name, TEST_NAME_MAX - 1);
+	m->unit = text_line(unit, TEST_NAME_MAX - 1);
+	m->better = better;
+	m->value = value;
+	list_add_tail(&t->metrics, &m->node);
+}
+
+void test_result_close(struct test_result *t, enum outcome outcome, const char *message,
+		       double duration_ms)
+{
+	freep(&t->message);
+	t->has_outcome = true;
+	t->outcome = outcome;
+	t->message = text_head(message, strlen(message), TEST_RECORD_MAX);
+	t->duration_ms = duration_ms > 0 ? duration_ms : 0;
 }
 
 /* -- records */
@@ -125,7 +149,8 @@ static void on_start(struct test_results *r, const struct record *rec)
 	if (rec->depth > 0 && !r->open[rec->depth - 1])
 		ignore(r, "subtest '%.80s' begins outside of a test", rec->name);
 	else if (take_room(r, rec))
-		r->open[rec->depth] = add_result(r, rec->depth, rec->name);
+		r->open[rec->depth] = test_results_open(
+		    r, rec->depth > 0 ? r->open[rec->depth - 1] : NULL, rec->name);
 }
 
 static void on_metric(struct test_results *r, const struct record *rec)
@@ -136,14 +161,8 @@ static void on_metric(struct test_results *r, const struct record *rec)
 		ignore(r, "metric '%.80s' is of no test", rec->name);
 		return;
 	}
-	if (!take_room(r, rec))
-		return;
-	struct test_metric *m = xcalloc(1, sizeof(*m));
-	m->name = xstrdup(rec->name);
-	m->unit = xstrdup(rec->unit);
-	m->better = rec->better;
-	m->value = rec->value;
-	list_add_tail(&t->metrics, &m->node);
+	if (take_room(r, rec))
+		test_result_add_metric(t, rec->name, rec->value, rec->unit, rec->better);
 }
 
 static void on_end(struct test_results *r, const struct record *rec)
@@ -152,20 +171,17 @@ static void on_end(struct test_results *r, const struct record *rec)
 
 	/* Over COM2 there are results only. */
 	if (!t && rec->depth == 0 && take_room(r, rec))
-		t = add_result(r, 0, rec->name);
+		t = test_results_open(r, NULL, rec->name);
 	if (!t || strcmp(t->name, rec->name) != 0) {
 		ignore(r, "the result of '%.80s' belongs to no test that runs", rec->name);
 		return;
 	}
 	/* The outcome always has room: a verdict must not be lost to much text. */
-	t->has_outcome = true;
-	t->outcome = rec->outcome;
-	t->message = xstrdup(take_room(r, rec) ? rec->message : "");
-	t->duration_ms = rec->duration_ms;
+	test_result_close(t, rec->outcome, take_room(r, rec) ? rec->message : "", rec->duration_ms);
 	close_from(r, rec->depth);
 }
 
-static bool parse_outcome(const char *text, enum outcome *ret)
+bool test_result_parse_outcome(const char *text, enum outcome *ret)
 {
 	static const enum outcome known[] = { OUTCOME_PASS, OUTCOME_FAIL, OUTCOME_SKIP,
 					      OUTCOME_INCONCLUSIVE };
@@ -178,7 +194,7 @@ static bool parse_outcome(const char *text, enum outcome *ret)
 	return false;
 }
 
-static bool parse_better(const char *text, const char **ret)
+bool test_result_parse_better(const char *text, const char **ret)
 {
 	static const char *const known[] = { "higher", "lower", "neither" };
 
@@ -199,7 +215,9 @@ static const char *parse_rest(json_t *doc, uint16_t type, struct record *rec)
 		if (json_unpack(doc, "{s:F, s:s, s:s}", "value", &rec->value, "unit", &rec->unit,
 				"better", &word) < 0)
 			return "a metric without value, unit or better";
-		return parse_better(word, &rec->better) ? NULL : "a metric with an unknown better";
+		return test_result_parse_better(word, &rec->better)
+			   ? NULL
+			   : "a metric with an unknown better";
 	}
 	if (type != FRAME_SCENARIO_END && type != FRAME_TEST_RESULT)
 		return NULL;
@@ -208,22 +226,25 @@ static const char *parse_rest(json_t *doc, uint16_t type, struct record *rec)
 		return "a result without outcome, message or duration_ms";
 	if ((rec->depth == 0) != (type == FRAME_TEST_RESULT))
 		return "a result with the depth of another";
-	return parse_outcome(word, &rec->outcome) ? NULL : "a result with an unknown outcome";
+	return test_result_parse_outcome(word, &rec->outcome) ? NULL
+							      : "a result with an unknown outcome";
 }
 
 static const char *parse(json_t *doc, uint16_t type, struct record *rec)
 {
 	json_int_t version = 0, depth = 0;
+	const char *name;
 
 	if (json_unpack(doc, "{s:I, s:I, s:s}", "version", &version, "depth", &depth, "name",
-			&rec->name) < 0)
+			&name) < 0)
 		return "no object with version, depth and name";
 	if (version != TEST_PROTOCOL_VERSION)
 		return "of another version than 1: libktstr and ktstr do not fit";
 	if (depth < 0 || depth >= TEST_DEPTH_MAX)
 		return "an impossible depth";
-	if (!*rec->name || strlen(rec->name) >= TEST_NAME_MAX)
+	if (!*name || strlen(name) >= TEST_NAME_MAX)
 		return "an empty or too long name";
+	rec->name = text_line(name, TEST_NAME_MAX - 1);
 	rec->depth = (size_t)depth;
 	return parse_rest(doc, type, rec);
 }
@@ -264,5 +285,6 @@ void test_results_add(struct test_results *r, uint16_t type, const void *payload
 		ignore(r, "%s", what);
 	else
 		dispatch(r, type, &rec);
+	freep(&rec.name);
 	json_decref(doc);
 }
