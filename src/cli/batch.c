@@ -13,12 +13,16 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "cli/batch_documents.h"
 #include "cli/batch_fill.h"
 #include "cli/batch_output.h"
 #include "cli/batch_plan.h"
 #include "cli/batch_view.h"
 #include "cli/batch_vm.h"
+#include "cli/commands.h"
 #include "cli/exit_code.h"
+#include "cli/terminal.h"
+#include "harness/batch_summary.h"
 #include "harness/scheduler.h"
 
 enum {
@@ -149,8 +153,14 @@ static void on_gone(void *ctx, struct batch_vm *vm)
 {
 	struct batch *b = ctx;
 
-	if (!vm->is_retried)
-		batch_fill_usage(b->entries[vm->job], vm);
+	struct batch_test *entry = b->entries[vm->job];
+	struct error err;
+
+	if (!vm->is_retried) {
+		batch_fill_usage(entry, vm);
+		if (b->options->output && batch_documents_write_one(&b->result, entry, &err) < 0)
+			batch_test_add_note(entry, err.text, strlen(err.text));
+	}
 	list_remove(&vm->node);
 	(void)batch_vm_free(vm);
 	stop_if_over(b);
@@ -294,22 +304,34 @@ static void add_troubles(struct batch *b)
 
 static void print_summary(struct batch *b)
 {
-	CLEANUP(buf_fini) struct buf line = { 0 };
-	const struct batch_counts counts = batch_count(&b->result);
+	const struct batch_summary_style style = terminal_style(b->view.fd);
+	CLEANUP(buf_fini) struct buf text = { 0 };
 
-	buf_printf(&line, "ktstr: %u tests:", counts.n_tests);
-	for (uint32_t i = 0; i < BATCH_N_OUTCOMES; i++)
-		if (counts.n[i])
-			buf_printf(&line, " %u %s,", counts.n[i], batch_outcome_name(i));
-	buf_printf(&line, " %.2f s", (double)b->result.duration_us / 1e6);
-	batch_view_print(&b->view, buf_str(&line));
+	batch_summary_write(&b->result, &style, &text);
+	batch_view_print(&b->view, buf_str(&text));
 }
 
-static int exit_status(const struct batch *b)
+/* A document that is missing is no failure of a test; but a batch that seems well must not lack it unnoticed. */
+static int exit_status(const struct batch *b, bool lacks_documents)
 {
 	const struct batch_counts counts = batch_count(&b->result);
+	int status = (int)batch_exit_status(&counts);
 
-	return b->n_interrupts ? EXIT_CODE_INTERRUPTED : (int)batch_exit_status(&counts);
+	if (b->n_interrupts)
+		return EXIT_CODE_INTERRUPTED;
+	return lacks_documents && status != BATCH_EXIT_FAIL ? BATCH_EXIT_INFRA : status;
+}
+
+static int finish(struct batch *b)
+{
+	struct error err;
+
+	b->result.duration_us = (clock_now_ns() - b->start_ns) / NS_PER_US;
+	print_summary(b);
+	int res = batch_documents_write(b->options, &b->result, &err);
+	if (res < 0)
+		(void)command_fail(&err);
+	return exit_status(b, res < 0);
 }
 
 /* The whole */
@@ -379,7 +401,8 @@ static int run_batch(struct batch *b, struct error *err)
 {
 	const struct test_options *o = b->options;
 
-	if ((o->output && batch_output_init(o->output, err) < 0) ||
+	if (batch_documents_check(o, err) < 0 ||
+	    (o->output && batch_output_init(o->output, err) < 0) ||
 	    (b->plan.n_jobs > 0 && batch_plan_prepare(o, &b->plan, err) < 0) ||
 	    add_entries(b, err) < 0)
 		return err->code;
@@ -392,9 +415,7 @@ static int run_batch(struct batch *b, struct error *err)
 	init_scheduler(b);
 	if (run_vms(b, err) < 0)
 		return err->code;
-	b->result.duration_us = (clock_now_ns() - b->start_ns) / NS_PER_US;
-	print_summary(b);
-	return exit_status(b);
+	return finish(b);
 }
 
 int batch_run(const struct test_options *options, uint64_t start_ns, struct error *err)
@@ -405,7 +426,7 @@ int batch_run(const struct test_options *options, uint64_t start_ns, struct erro
 
 	list_init(&b.vms);
 	batch_result_init(&b.result);
-	batch_view_init(&b.view, STDOUT_FILENO);
+	batch_view_init(&b.view, batch_documents_text_fd(options));
 	int res = reactor_backend_parse(getenv("KTSTR_REACTOR"), &b.backend, err);
 	if (res == 0)
 		res = batch_plan_list(options, &b.plan, err);

@@ -30,6 +30,8 @@ enum option_id {
 	OPT_HELP,
 	OPT_INCLUDE,
 	OPT_JOBS,
+	OPT_JSON,
+	OPT_JUNIT,
 	OPT_KERNEL,
 	OPT_LIST,
 	OPT_MEMORY,
@@ -41,6 +43,7 @@ enum option_id {
 	OPT_RETRIES,
 	OPT_SEED,
 	OPT_SHARD,
+	OPT_TAP,
 	OPT_TIMEOUT,
 };
 
@@ -54,6 +57,8 @@ static const struct option long_options[] = {
 	{ "help", no_argument, NULL, OPT_HELP },
 	{ "include", required_argument, NULL, OPT_INCLUDE },
 	{ "jobs", required_argument, NULL, OPT_JOBS },
+	{ "json", required_argument, NULL, OPT_JSON },
+	{ "junit", required_argument, NULL, OPT_JUNIT },
 	{ "kernel", required_argument, NULL, OPT_KERNEL },
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
@@ -65,6 +70,7 @@ static const struct option long_options[] = {
 	{ "retries", required_argument, NULL, OPT_RETRIES },
 	{ "seed", required_argument, NULL, OPT_SEED },
 	{ "shard", required_argument, NULL, OPT_SHARD },
+	{ "tap", required_argument, NULL, OPT_TAP },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ 0 },
 };
@@ -87,6 +93,9 @@ void test_options_usage(void)
 	    "  --fail-fast           start no more tests after one that failed\n"
 	    "  --no-skip             a test that is skipped has failed\n"
 	    "  --output DIR          keep consoles, logs, result and replay.sh of each test there\n"
+	    "  --json FILE           write the results there as one JSON document (-: stdout)\n"
+	    "  --junit FILE          the same as JUnit XML\n"
+	    "  --tap FILE            the same as TAP version 14\n"
 	    "  --kernel K            kernel file, or name of a cached kernel (ktstr kernel list);\n"
 	    "                        default: $KTSTR_KERNEL, the newest in the cache, the host's "
 	    "own\n"
@@ -169,6 +178,12 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 		return 0;
 	case OPT_JOBS:
 		return num_parse_u64("--jobs", arg, 1, MAX_JOBS, &o->jobs, err);
+	case OPT_JSON:
+		o->json = arg;
+		return 0;
+	case OPT_JUNIT:
+		o->junit = arg;
+		return 0;
 	case OPT_KERNEL:
 		o->kernel = arg;
 		return 0;
@@ -197,6 +212,9 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 		return num_parse_u64("--seed", arg, 0, UINT64_MAX, &o->selection.seed, err);
 	case OPT_SHARD:
 		return parse_shard(arg, &o->selection, err);
+	case OPT_TAP:
+		o->tap = arg;
+		return 0;
 	case OPT_TIMEOUT:
 		return num_parse_u64("--timeout", arg, 1, MAX_TIMEOUT_S, &o->timeout_s, err);
 	}

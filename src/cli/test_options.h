@@ -23,8 +23,9 @@ struct test_options {
 	bool no_skip;
 	bool list;
 	bool help;
-	const char *output; /* folder */
-	char **programs;    /* NULL-terminated, at least one */
+	const char *output;             /* folder */
+	const char *json, *junit, *tap; /* files; "-" for standard output */
+	char **programs;                /* NULL-terminated, at least one */
 };
 
 /* @argv[0] is the subcommand. Errors are class usage. */
