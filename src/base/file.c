@@ -89,6 +89,11 @@ int file_new_open(struct file_new *f, const char *path, struct error *err)
 	return 0;
 }
 
+int file_new_sync(struct file_new *f, struct error *err)
+{
+	return fsync(f->fd) < 0 ? error_set(err, errno, "cannot write '%s'", f->path) : 0;
+}
+
 int file_new_commit(struct file_new *f, unsigned mode, struct error *err)
 {
 	if (fchmod(f->fd, mode) < 0 || rename(f->temp, f->path) < 0)

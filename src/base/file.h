@@ -16,8 +16,8 @@ MUST_CHECK int file_read_line(const char *path, char *ret, size_t n);
 
 /*
  * A file that appears complete or not at all: written beside its place, then renamed over it.
- * file_new_open makes the unnamed or temporary file; file_new_commit syncs nothing (a cache is
- * worth no fsync), sets @mode, renames. file_new_fini without commit removes every trace. Owner:
+ * file_new_open makes the unnamed or temporary file; file_new_commit sets @mode and renames; it syncs
+ * nothing (a cache is worth no fsync): where a crash of the host must not leave an empty file, file_new_sync comes before. file_new_fini without commit removes every trace. Owner:
  * the calling thread.
  */
 struct file_new {
@@ -27,6 +27,7 @@ struct file_new {
 };
 #define FILE_NEW_INIT ((struct file_new){ .fd = -1 })
 MUST_CHECK int file_new_open(struct file_new *f, const char *path, struct error *err);
+MUST_CHECK int file_new_sync(struct file_new *f, struct error *err);
 MUST_CHECK int file_new_commit(struct file_new *f, unsigned mode, struct error *err);
 void file_new_fini(struct file_new *f);
 

@@ -262,7 +262,7 @@ static void describe_batch(struct batch *b)
 	r->seed = o->selection.seed;
 	r->shard = o->selection.shard;
 	r->n_shards = o->selection.n_shards;
-	r->jobs = (uint32_t)o->jobs;
+	r->jobs = o->jobs ? (uint32_t)o->jobs : b->plan.capacity.cpus;
 	r->repeat = o->selection.repeat;
 	r->overcommit = o->overcommit;
 }
@@ -308,6 +308,8 @@ static void print_summary(struct batch *b)
 	CLEANUP(buf_fini) struct buf text = { 0 };
 
 	batch_summary_write(&b->result, &style, &text);
+	if (text.len && text.data[text.len - 1] == '\n')
+		text.len--; /* print adds one */
 	batch_view_print(&b->view, buf_str(&text));
 }
 

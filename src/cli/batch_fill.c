@@ -38,7 +38,7 @@ void batch_fill_attempt(struct batch_test *entry, const struct batch_vm *vm)
 	batch_test_add_attempt(entry, why, strlen(why), us_between(vm->start_ns, vm->end_ns));
 }
 
-/* The kernel's words: the reason, for outcomes that are the kernel's; a note on a stall that was survived. */
+/* The kernel's words are a reason of more than one line. */
 static void fill_texts(struct batch_evidence *e, const struct batch_vm *vm)
 {
 	const struct run_result *r = &vm->result;
@@ -47,8 +47,9 @@ static void fill_texts(struct batch_evidence *e, const struct batch_vm *vm)
 	CLEANUP(freep) char *dmesg = sink_tail(&r->dmesg);
 	CLEANUP(freep) char *console = sink_tail(&r->console);
 	const char *tail = *dmesg ? dmesg : console;
+	const uint8_t *end = r->why.len ? memchr(r->why.data, '\n', r->why.len) : NULL;
 
-	if (is_kernels)
+	if (is_kernels && end && end + 1 < r->why.data + r->why.len)
 		batch_set_text(&e->panic, r->why.data, r->why.len);
 	batch_set_text(&e->crash, r->crash.data, r->crash.len);
 	batch_set_tail(&e->log_tail, tail, strlen(tail));

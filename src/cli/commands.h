@@ -17,6 +17,7 @@ int cmd_topo(const struct command_context *ctx, int argc, char **argv);
 int cmd_plan(const struct command_context *ctx, int argc, char **argv);
 int cmd_locks(const struct command_context *ctx, int argc, char **argv);
 int cmd_cleanup(const struct command_context *ctx, int argc, char **argv);
+int cmd_report(const struct command_context *ctx, int argc, char **argv);
 int cmd_doctor(const struct command_context *ctx, int argc, char **argv);
 int cmd_bench(const struct command_context *ctx, int argc, char **argv);
 

@@ -25,39 +25,42 @@ static bool is_special(const char *path)
 	return stat(path, &st) == 0 && !S_ISREG(st.st_mode);
 }
 
-static int replace_file(const char *path, const char *text, struct error *err)
+static int replace_file(const char *path, const char *text, size_t n, struct error *err)
 {
 	struct file_new file = FILE_NEW_INIT;
 	int res = file_new_open(&file, path, err);
 
 	if (res == 0) {
-		res = fd_write_all(file.fd, text, strlen(text));
+		res = fd_write_all(file.fd, text, n);
 		res = res < 0 ? error_set(err, res, "cannot write '%s'", path)
-			      : file_new_commit(&file, 0644, err);
+			      : file_new_sync(&file, err);
+		if (res == 0)
+			res = file_new_commit(&file, 0644, err);
 	}
 	file_new_fini(&file);
 	return res;
 }
 
-static int write_special(const char *path, const char *text, struct error *err)
+static int write_special(const char *path, const char *text, size_t n, struct error *err)
 {
 	CLEANUP(fd_closep) int fd = open(path, O_WRONLY | O_CLOEXEC);
 
 	if (fd < 0)
 		return error_set(err, errno, "cannot open '%s'", path);
-	int res = fd_write_all(fd, text, strlen(text));
+	int res = fd_write_all(fd, text, n);
 	return res < 0 ? error_set(err, res, "cannot write '%s'", path) : 0;
 }
 
-static int write_text(const char *path, const char *text, struct error *err)
+int document_write_text(const char *text, size_t n, const char *path, struct error *err)
 {
 	int res;
 
 	if (is_stdout(path)) {
-		res = fd_write_all(STDOUT_FILENO, text, strlen(text));
-		return res < 0 ? error_set(err, res, "cannot write the JSON document") : 0;
+		res = fd_write_all(STDOUT_FILENO, text, n);
+		return res < 0 ? error_set(err, res, "cannot write to standard output") : 0;
 	}
-	res = is_special(path) ? write_special(path, text, err) : replace_file(path, text, err);
+	res =
+	    is_special(path) ? write_special(path, text, n, err) : replace_file(path, text, n, err);
 	return res < 0 ? error_classify(err, ERROR_USAGE) : 0;
 }
 
@@ -90,5 +93,5 @@ int document_write(json_t *doc, const char *path, struct error *err)
 		return error_set_text(err, -ENOMEM, "cannot make the JSON document");
 	CLEANUP(freep) char *text = xasprintf("%s\n", dump);
 	free(dump);
-	return write_text(path, text, err);
+	return document_write_text(text, strlen(text), path, err);
 }

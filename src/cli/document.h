@@ -1,4 +1,4 @@
-/* JSON documents for the user: one object, to a file, a pipe or standard output. */
+/* Documents for the user (JSON, JUnit, TAP), to a file, a pipe or standard output. */
 #pragma once
 
 #include <jansson.h>
@@ -15,3 +15,5 @@ MUST_CHECK int document_check_path(const char *path, struct error *err);
  * a pipe or device written in place. Class usage: the path is the user's.
  */
 MUST_CHECK int document_write(json_t *doc, const char *path, struct error *err);
+/* The same for @n bytes of text as they are. A file is on the disk, synced, before it takes its place. */
+MUST_CHECK int document_write_text(const char *text, size_t n, const char *path, struct error *err);

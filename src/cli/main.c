@@ -6,6 +6,7 @@
  *	cmd_run.c	run, shell: kernel -> initramfs -> VM process -> verdict (runner.c,
  *			report.c)
  *	cmd_test.c	a batch of tests (batch.c), each in a VM of its own (batch_vm.c)
+ *	cmd_report.c	results of batches
  *	cmd_kernel.c	the kernel cache
  *	cmd_plan.c	where a VM would run
  *	cmd_locks.c	locks, cleanup: who holds what of this host
@@ -32,13 +33,14 @@ static const struct {
 	{ "run", cmd_run, "run a command in a VM and exit with its status" },
 	{ "shell", cmd_shell, "an interactive shell in a VM" },
 	{ "test", cmd_test, "run the tests of programs, each in a VM, many at a time" },
-	{ "vmm", cmd_vmm, NULL },
+	{ "report", cmd_report, "show, merge, export or compare results of batches" },
 	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
 	{ "topo", cmd_topo, "show what a host has or a guest sees; list presets" },
 	{ "plan", cmd_plan, "tell where a VM would run on this host or another" },
 	{ "locks", cmd_locks, "tell who holds which CPUs and caches of this host" },
 	{ "cleanup", cmd_cleanup, "remove lock files and cgroups of the dead" },
 	{ "doctor", cmd_doctor, "tell what this host can do, and what it lacks" },
+	{ "vmm", cmd_vmm, NULL },
 	{ "bench", cmd_bench, "measure the devices, beside QEMU and the bare host" },
 };
 

@@ -197,6 +197,18 @@ struct batch_test *batch_result_add_as(struct batch_result *b, const char *id, c
 	return insert(b, t);
 }
 
+void batch_result_move(struct batch_result *b, struct batch_result *from)
+{
+	tdestroy(from->ids, keep_test);
+	for (size_t i = 0; i < from->n_tests; i++) {
+		const struct batch_test *there = insert(b, from->tests[i]);
+		ASSERT(there);
+	}
+	freep(&from->tests);
+	from->n_tests = 0;
+	from->ids = NULL;
+}
+
 char *batch_test_series(const struct batch_test *t)
 {
 	const char *hash = t->repeat ? strrchr(t->id, '#') : NULL;

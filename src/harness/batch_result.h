@@ -142,6 +142,8 @@ MUST_CHECK struct batch_test *batch_result_add(struct batch_result *b, const cha
 MUST_CHECK struct batch_test *batch_result_add_as(struct batch_result *b, const char *id,
 						  const char *program, const char *name,
 						  uint32_t repeat);
+/* Moves all tests of @from behind those of @b; their ids differ, and there is room. */
+void batch_result_move(struct batch_result *b, struct batch_result *from);
 struct batch_test *batch_result_find(const struct batch_result *b, const char *id); /* NULL: none */
 /* The id without its "#repeat": what the repeats of one test have in common. Caller frees. */
 char *batch_test_series(const struct batch_test *t);

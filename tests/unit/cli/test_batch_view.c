@@ -102,7 +102,7 @@ static void test_block_tells_counts_time_and_what_runs(void **state UNUSED)
 	    buf_str(&block),
 	    "25 of 100  24 PASS  1 PANIC  2 run  1:40  ETA 5:00\n"
 	    "     100.0 s  command   program/a_name/that_is/longer_than/many_lines "
-	    "(attempt\n"
+	    "(attempt \n"
 	    "     100.0 s  command   program/a_name/that_is/longer_than/many_lines\n");
 }
 
