@@ -244,6 +244,7 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 		.boot_timeout_ns = limit_ns(vm, BOOT_TIMEOUT_S, BOOT_TIMEOUT_PER_CPU_S * 1000),
 		.command_timeout_ns = limit_ns(vm, o->timeout_s, COMMAND_TIMEOUT_PER_CPU_MS),
 		.has_init = true,
+		.confine = true,
 	};
 	config.timeout_ns = config.boot_timeout_ns + config.command_timeout_ns;
 	*ret_timeout_ns = config.timeout_ns;

@@ -13,9 +13,11 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/log.h"
 #include "base/num.h"
 #include "image/kernel_image.h"
 #include "link/link.h"
+#include "vmm/confine.h"
 #include "vmm/judge.h"
 #include "vmm/relay.h"
 #include "vmm/vm_stats.h"
@@ -506,6 +508,22 @@ static void fail_to_build(struct session *s, const struct error *err)
 	send_outcome(s, &outcome, err->text);
 }
 
+/*
+ * Everything is open and in memory; the guest has not run yet, and there is one thread. A build or a
+ * kernel that has no filters is `ktstr doctor`'s to tell; one that has them and refuses is not.
+ */
+static void give_up_rights(struct session *s)
+{
+	struct error why;
+
+	if (!s->config->confine)
+		return;
+	if (confine_check(&why) < 0)
+		log_debug("vm: not confined: %s", why.text);
+	else if (confine(&why) < 0)
+		send_note(s, "%s", why.text);
+}
+
 static int build(struct session *s, struct error *err)
 {
 	struct vm_config config = s->config->vm;
@@ -542,6 +560,7 @@ static int build(struct session *s, struct error *err)
 	if (s->relay)
 		relay_set_console(s->relay, vm_console(s->vm));
 	send_phase(s, PHASE_VM_LOADED, clock_now_ns());
+	give_up_rights(s);
 	return vm_start(s->vm, err);
 }
 

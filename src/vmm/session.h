@@ -25,6 +25,8 @@ struct session_config {
 	uint64_t command_timeout_ns; /* from PID 1's frame that the command starts; 0: none */
 	/* The guest has a PID 1, or something that speaks like it, also where it is no Linux: to power off is no pass. */
 	bool has_init;
+	/* Give up all rights that a running VM has no use for (confine.h), before its vCPUs run. */
+	bool confine;
 };
 
 /*

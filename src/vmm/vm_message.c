@@ -29,7 +29,7 @@ struct wire {
 	enum vm_hugepages hugepages;
 	enum reactor_backend backend;
 	uint16_t rows, cols;
-	bool share_memory, pit, has_init, has_mask, has_net, disk_read_only;
+	bool share_memory, pit, has_init, confine, has_mask, has_net, disk_read_only;
 	char disk_id[32];
 };
 
@@ -58,6 +58,7 @@ static struct wire *make_wire(const struct session_config *c)
 	w->share_memory = vm->share_memory;
 	w->pit = vm->pit;
 	w->has_init = c->has_init;
+	w->confine = c->confine;
 	w->has_mask = vm->cpu_mask != NULL;
 	if (vm->cpu_mask)
 		w->cpu_mask = *vm->cpu_mask;
@@ -211,6 +212,7 @@ static void unpack(const struct wire *w, const uint8_t *rest, struct vm_message 
 		.boot_timeout_ns = w->boot_timeout_ns,
 		.command_timeout_ns = w->command_timeout_ns,
 		.has_init = w->has_init,
+		.confine = w->confine,
 	};
 }
 

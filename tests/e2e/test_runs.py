@@ -135,7 +135,7 @@ def test_doctor_is_one_document_and_agrees_with_its_text(box):
     doctor = json.loads(result.out)
     need(doctor['can_run_linux'] == (result.status == PASSED), result.text())
     for key in ('kvm', 'kvm_kernel_mips', 'kvm_exit_us', 'kvm_ioeventfd_us', 'kvm_timer', 'kvm_syscall', 'reactor',
-                'hugepages_free_2m', 'rtprio', 'memlock', 'cgroup_cpuset', 'kernels', 'linux'):
+                'hugepages_free_2m', 'rtprio', 'memlock', 'cgroup_cpuset', 'confinement', 'kernels', 'linux'):
         need(doctor['checks'][key]['level'] in ('ok', 'warn', 'bad', 'info'), key)
     for key in ('kvm_exit_us', 'kvm_ioeventfd_us'):  # differences of two times: on a loaded host, whatever
         need(isinstance(doctor['checks'][key]['value'], (int, float)), result.text())
@@ -205,6 +205,26 @@ def test_killed_vm_process_is_named(box):
         last = result.err.splitlines()[-1]  # before it, what the console said
         need(b'INFRA: the VM process was ended by signal' in last and name in last, result.text())
         box.need_clean()
+
+
+def test_vm_process_that_its_filter_ended_is_told_from_a_killed_one(box):
+    child, pid = started(box, wait_for_ever())
+    os.kill(pid, signal.SIGSYS)
+    result = box.finish(child)
+    last = result.err.splitlines()[-1]
+    need(result.status == INFRA and b'INFRA: the VM process was ended by its filter of system calls' in last, result.text())
+    box.need_clean()
+
+
+def test_vm_process_has_no_rights(box):
+    child, pid = started(box, wait_for_ever())
+    with open('/proc/{}/status'.format(pid), encoding='ascii') as f:
+        status = dict(line.split(':', 1) for line in f)
+    is_sanitized = 'sanitizer' in box.run('doctor').out.decode()
+    need(is_sanitized or int(status['Seccomp']) == 2 and int(status['CapEff'], 16) == 0 and int(status['NoNewPrivs']) == 1,
+         str(status))
+    child.kill()
+    child.communicate()
 
 
 def test_killed_runner_takes_its_vm_along(box):

@@ -77,6 +77,7 @@ static int setup(void **state)
 		.boot_timeout_ns = 2,
 		.command_timeout_ns = 3,
 		.has_init = true,
+		.confine = true,
 	};
 	*state = f;
 	return 0;
@@ -138,7 +139,7 @@ static void test_everything_arrives(void **state)
 	assert_int_equal(m.config.link_fd, -1);
 	assert_int_equal(m.config.relay_fd, -1);
 	assert_true(m.config.timeout_ns == 1 && m.config.boot_timeout_ns == 2 &&
-		    m.config.command_timeout_ns == 3 && m.config.has_init);
+		    m.config.command_timeout_ns == 3 && m.config.has_init && m.config.confine);
 	vm_message_fini(&m);
 }
 
