@@ -4,9 +4,11 @@
 #include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
 #include <unistd.h>
@@ -41,7 +43,8 @@ static NORETURN void become(const struct listing *l, int out_fd, int err_fd, pid
 	(void)signal(SIGPIPE, SIG_DFL);
 	(void)signal(SIGXFSZ, SIG_DFL);
 	(void)execv(l->config->path, argv);
-	_exit(errno == ENOENT ? 127 : 126);
+	(void)dprintf(STDERR_FILENO, "it cannot be executed: %m\n");
+	_exit(126);
 }
 
 static int start(struct listing *l, struct error *err)
@@ -50,9 +53,13 @@ static int start(struct listing *l, struct error *err)
 	CLEANUP(fd_closep) int errors = -1;
 	int pair[2];
 	pid_t parent = getpid();
+	struct stat st;
 
 	if (access(l->config->path, X_OK) < 0)
 		return error_set_usage_errno(err, errno, "cannot run '%s'", l->config->path);
+	if (stat(l->config->path, &st) == 0 && !S_ISREG(st.st_mode))
+		return error_set_usage(err, -EACCES, "cannot run '%s': it is no file",
+				       l->config->path);
 	if (pipe2(pair, O_CLOEXEC) < 0)
 		return error_set(err, errno, "pipe");
 	l->out_fd = pair[0];
