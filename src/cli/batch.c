@@ -7,6 +7,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -166,6 +167,19 @@ static void on_gone(void *ctx, struct batch_vm *vm)
 	stop_if_over(b);
 }
 
+/* How crowded it is now, to all that feel it. */
+static void note_crowd(struct batch *b)
+{
+	double factor = (double)b->scheduler.admission.used.cpus / b->plan.n_cpus;
+	struct list *pos;
+
+	list_for_each (pos, &b->vms) {
+		struct batch_vm *vm = container_of(pos, struct batch_vm, node);
+		if (vm->state < BATCH_VM_JUDGED && vm->overcommit < factor)
+			vm->overcommit = factor;
+	}
+}
+
 static void launch(void *ctx, size_t job)
 {
 	struct batch *b = ctx;
@@ -190,6 +204,7 @@ static void launch(void *ctx, size_t job)
 	    batch_output_open(b->options->output, b->options, b->entries[job], vm, &err) < 0)
 		run_result_add_note(&vm->result, err.text, strlen(err.text));
 	batch_vm_start(vm);
+	note_crowd(b);
 }
 
 /* Signals */
@@ -366,10 +381,23 @@ static void cancel(struct batch *b, struct reactor_op *op)
 		reactor_turn(b->reactor, UINT64_MAX);
 }
 
+/* A VM takes about ten descriptors; the usual limit is for programs that use select(2), which we do not. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* without it VMs that lack one are INFRA */
+}
+
 static int run_vms(struct batch *b, struct error *err)
 {
 	const struct reactor_config config = { .backend = b->backend };
 	sigset_t old;
+
+	raise_file_limit();
 
 	if (open_signals(b, &old, err) < 0 || reactor_new(&config, &b->reactor, err) < 0)
 		return err->code;

@@ -52,7 +52,9 @@ static void fill_texts(struct batch_evidence *e, const struct batch_vm *vm)
 	if (is_kernels && end && end + 1 < r->why.data + r->why.len)
 		batch_set_text(&e->panic, r->why.data, r->why.len);
 	batch_set_text(&e->crash, r->crash.data, r->crash.len);
-	batch_set_tail(&e->log_tail, tail, strlen(tail));
+	/* A pass needs no explanation, and a batch of thousands has mostly passes. */
+	if (vm->verdict.outcome != OUTCOME_PASS)
+		batch_set_tail(&e->log_tail, tail, strlen(tail));
 }
 
 /* Which frame the limit that was in force at the end was counted from. */
@@ -146,4 +148,5 @@ void batch_fill_usage(struct batch_test *entry, const struct batch_vm *vm)
 	entry->resources.system_us =
 	    (uint64_t)u->ru_stime.tv_sec * 1000000 + (uint64_t)u->ru_stime.tv_usec;
 	entry->resources.max_rss_kib = (uint64_t)u->ru_maxrss;
+	entry->resources.overcommit = vm->overcommit;
 }

@@ -47,6 +47,8 @@ struct batch_vm {
 	bool is_stopped;     /* by batch_vm_kill: its outcome means nothing */
 	uint32_t phase;      /* reached so far */
 	bool is_retried;     /* the owner's: another attempt follows */
+	double
+	    overcommit; /* the owner's: vCPUs of all that ran per CPU, the most there was meanwhile */
 	/* Its own: */
 	struct vm_process process;
 	struct disk disk;
