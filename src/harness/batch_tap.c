@@ -1,8 +1,6 @@
 #include "harness/batch_tap.h"
 
 #include <inttypes.h>
-#include <stdio.h>
-#include <stdlib.h>
 #include <string.h>
 
 #include "harness/batch_details.h"
@@ -19,28 +17,37 @@ static void add_words(struct buf *ret, const char *text)
 	}
 }
 
-/* A JSON string is a YAML string, and such that simple readers of YAML take. */
-static void add_string(struct buf *ret, const char *text, size_t n)
+/* One line in single quotes: YAML has no escapes in them, and simple readers of it take them. */
+static void add_quoted(struct buf *ret, const char *text, size_t n)
 {
-	json_t *s = json_stringn(text, n);
-	char *quoted = s ? json_dumps(s, JSON_ENCODE_ANY) : NULL;
-
-	if (!quoted)
-		die_out_of_memory();
-	buf_append_str(ret, quoted);
-	free(quoted);
-	json_decref(s);
+	buf_append_str(ret, "'");
+	for (const char *p = text; p < text + n; p++) {
+		if (*p == '\'')
+			buf_append_str(ret, "'");
+		buf_append(ret, p, 1);
+	}
+	buf_append_str(ret, "'");
 }
 
-static void add_string_lines(struct buf *ret, int indent, const char *text)
+/*
+ * The YAML block of a point. The details are a literal whose first line, the outcome, has no blank in front, because that
+ * line says how far all are indented.
+ */
+static void add_yaml(struct buf *ret, int indent, const char *outcome, const char *why,
+		     const char *rest)
 {
-	while (*text) {
-		size_t n = strcspn(text, "\n");
-		buf_printf(ret, "%*s- ", indent, "");
-		add_string(ret, text, n);
-		buf_append_str(ret, "\n");
-		text += n + (text[n] == '\n');
+	size_t cause = batch_details_cause(why);
+
+	buf_printf(ret, "%*s  ---\n%*s  message: ", indent, "", indent, "");
+	add_quoted(ret, why, cause);
+	buf_printf(ret, "\n%*s  outcome: '%s'\n%*s  details: |\n%*s    %s: %.*s\n", indent, "",
+		   outcome, indent, "", indent, "", outcome, (int)cause, why);
+	while (*rest) {
+		size_t n = strcspn(rest, "\n");
+		buf_printf(ret, "%*s    %.*s\n", indent, "", (int)n, rest);
+		rest += n + (rest[n] == '\n');
 	}
+	buf_printf(ret, "%*s  ...\n", indent, "");
 }
 
 /* "ok 3 - name # SKIP why"; with an outcome that is no verdict in front of the reason. */
@@ -79,9 +86,9 @@ static void add_subtest(struct buf *ret, int indent, uint32_t number, const stru
 		  message);
 	if (r->has_outcome && r->outcome == OUTCOME_PASS)
 		return;
-	buf_printf(ret, "%*s  ---\n%*s  message:\n", indent, "", indent, "");
-	add_string_lines(ret, indent + 4, message);
-	buf_printf(ret, "%*s  ...\n", indent, "");
+	size_t cause = batch_details_cause(message);
+	add_yaml(ret, indent, batch_details_outcome(r), message,
+		 message + cause + (message[cause] == '\n'));
 }
 
 /* NOLINTNEXTLINE(misc-no-recursion) */
@@ -117,27 +124,13 @@ static const struct list *subtests_of(const struct batch_test *t)
 static void add_diagnosis(struct buf *ret, const struct batch_test *t)
 {
 	CLEANUP(buf_fini) struct buf details = { 0 };
-	CLEANUP(buf_fini) struct buf metrics = { 0 };
-	const char *why = batch_text(t->why);
 
-	batch_details_metrics(t, &metrics);
-	if (t->outcome == OUTCOME_PASS && !metrics.len)
+	batch_details_metrics(t, &details);
+	if (t->outcome == OUTCOME_PASS && !details.len)
 		return;
-	buf_append_str(ret, "  ---\n  message: ");
-	add_string(ret, why, batch_details_cause(why));
-	buf_printf(ret, "\n  outcome: %s\n  duration_ms: %" PRIu64 ".%03" PRIu64 "\n",
-		   batch_outcome_name(t->outcome), t->duration_us / 1000, t->duration_us % 1000);
 	if (t->outcome != OUTCOME_PASS)
 		batch_details(t, LOG_LINES, &details);
-	if (details.len) {
-		buf_append_str(ret, "  details:\n");
-		add_string_lines(ret, 4, buf_str(&details));
-	}
-	if (metrics.len) {
-		buf_append_str(ret, "  metrics:\n");
-		add_string_lines(ret, 4, buf_str(&metrics));
-	}
-	buf_append_str(ret, "  ...\n");
+	add_yaml(ret, 0, batch_outcome_name(t->outcome), batch_text(t->why), buf_str(&details));
 }
 
 void batch_tap_begin(uint32_t n_tests, struct buf *ret)

@@ -156,11 +156,12 @@ def tap_has_a_point_per_test(box):
 
 def prove_reads_the_tap(box):
     need_program('prove')
-    box.run('report', '--tap', box.file('a.tap'), put(box, 'a.json', full()))
+    text = box.run('report', '--tap', '-', put(box, 'a.json', full())).out.replace(b'TAP version 14', b'TAP version 13')
+    box.file('a.tap', text)  # this prove knows 13 only; the blocks are the same
     done = subprocess.run(['prove', '-e', 'cat', box.file('a.tap')], stdout=subprocess.PIPE, stderr=subprocess.STDOUT,
                           check=False)
     text = done.stdout.decode(errors='replace')
-    need('Tests: 10 Failed: 6' in text and 'Parse errors' not in text, text)
+    need('Tests: 10 Failed: 6' in text and 'less 3 skipped' in text and 'Parse errors' not in text, text)
 
 
 def shards_become_one_batch(box):

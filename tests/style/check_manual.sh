@@ -1,6 +1,6 @@
 #!/bin/bash
 # What the program takes and tells is what its documents say: each option of run and shell has its entry in docs/ktstr.1 and
-# its line in --help, and neither has one more; the same goes for plan and the manual's section PLACES; each check of doctor and each counter of a run is in docs/run-json.md.
+# its line in --help, and neither has one more; the same goes for plan and report and the manual's sections PLACES and REPORTS; each check of doctor and each counter of a run is in docs/run-json.md.
 # usage: check_manual.sh [ROOT]
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
@@ -38,6 +38,9 @@ same src/cli/cmd_plan.c "$options" docs/ktstr.1 "$(entries PLACES)"
 options=$(sed -n 's/^\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/test_options.c | grep -v '^help$')
 same src/cli/test_options.c "$options" docs/ktstr.1 "$(entries TESTS)"
 same src/cli/test_options.c "$options" --help "$(sed -n 's/^[[:space:]]*"  --\([a-z-]*\) .*/\1/p' src/cli/test_options.c)"
+
+options=$(sed -n 's/^\t\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/cmd_report.c | grep -v '^help$')
+same src/cli/cmd_report.c "$options" docs/ktstr.1 "$(entries REPORTS)"
 
 options=$(sed -n 's/^\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/bench_options.c | grep -v '^help$')
 same src/cli/bench_options.c "$options" docs/ktstr.1 "$(entries BENCHMARKS)"

@@ -134,6 +134,7 @@ manual() { # NAME STATUS TEXT FILE SED
 	(cd "$here/../.." && cp --parents docs/ktstr.1 docs/run-json.md src/cli/{bench_options,run_options,test_options,cmd_doctor,cmd_plan,report}.c \
 		src/vmm/session.c "$tree")
 	sed -i "$5" "$tree/$4"
+	(cd "$here/../.." && cp --parents src/cli/cmd_report.c "$tree")
 	expect "$1" "$2" "$3" "$here/check_manual.sh" "$tree"
 }
 manual manual_of_the_tree_passes 0 '' docs/ktstr.1 ''
