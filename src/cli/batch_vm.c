@@ -15,7 +15,7 @@
 enum {
 	/* And so much per vCPU: a large VM is slow to start, not stuck. */
 	BOOT_TIMEOUT_S = 120,
-	BOOT_TIMEOUT_PER_CPU_S = 2,
+	BOOT_TIMEOUT_PER_CPU_MS = 2000,
 	COMMAND_TIMEOUT_PER_CPU_MS = 100,
 	/* Beyond all limits that the VM process itself keeps: then it is the process that hangs. */
 	OVERDUE_GRACE_S = 20,
@@ -241,7 +241,7 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 			.net = o->net ? &net : NULL },
 		.backend = vm->config.backend,
 		.relay_fd = -1,
-		.boot_timeout_ns = limit_ns(vm, BOOT_TIMEOUT_S, BOOT_TIMEOUT_PER_CPU_S * 1000),
+		.boot_timeout_ns = limit_ns(vm, BOOT_TIMEOUT_S, BOOT_TIMEOUT_PER_CPU_MS),
 		.command_timeout_ns = limit_ns(vm, o->timeout_s, COMMAND_TIMEOUT_PER_CPU_MS),
 		.has_init = true,
 		.confine = true,

@@ -80,7 +80,7 @@ static int find_base(struct planned_test *test, struct batch_images *images, str
 		return err->code;
 	size_t n = images->n_bases + 1;
 	images->bases = xreallocarray(images->bases, n, sizeof(*images->bases));
-	images->base_tests = xreallocarray(images->base_tests, n, sizeof(*images->base_tests));
+	images->base_tests = xreallocarray(images->base_tests, n, sizeof(struct planned_test *));
 	images->bases[n - 1] = base;
 	images->base_tests[n - 1] = test;
 	test->base = images->n_bases++;

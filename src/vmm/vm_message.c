@@ -231,7 +231,7 @@ static int place_fds(struct vm_message *m, uint32_t which, const int *fds, size_
 
 static int receive(int fd, struct vm_message *m)
 {
-	struct frame_header h;
+	struct frame_header h = { 0 };
 	struct wire w;
 	int fds[N_FDS];
 	size_t n_fds = 0;

@@ -116,7 +116,7 @@ static void leave(uint32_t kind, int32_t value)
 }
 
 /* PID 1 until the command runs. */
-static void boot(void)
+static void boot_up(void)
 {
 	static const struct console_options options = { .event_idx = true };
 
@@ -160,7 +160,7 @@ static void com2_result(const char *outcome, const char *status)
 
 static void act_pass(void)
 {
-	boot();
+	boot_up();
 	record(FRAME_PAYLOAD_METRICS, ",\"value\":42,\"unit\":\"lines\",\"better\":\"higher\"");
 	result("PASS", "");
 	leave(EXIT_STATUS, TEST_EXIT_PASS);
@@ -168,55 +168,55 @@ static void act_pass(void)
 
 static void act_fail(void)
 {
-	boot();
+	boot_up();
 	result("FAIL", "a check failed on purpose");
 	leave(EXIT_STATUS, TEST_EXIT_FAIL);
 }
 
 static void act_skip(void)
 {
-	boot();
+	boot_up();
 	result("SKIP", "skipped on purpose");
 	leave(EXIT_STATUS, TEST_EXIT_SKIP);
 }
 
 static void act_inconclusive(void)
 {
-	boot();
+	boot_up();
 	result("INCONCLUSIVE", "nothing was measured");
 	leave(EXIT_STATUS, TEST_EXIT_INCONCLUSIVE);
 }
 
 static void act_silent(void) /* _exit(0): a status and no result */
 {
-	boot();
+	boot_up();
 	leave(EXIT_STATUS, TEST_EXIT_PASS);
 }
 
 static void act_liar(void)
 {
-	boot();
+	boot_up();
 	result("PASS", "");
 	leave(EXIT_STATUS, TEST_EXIT_FAIL);
 }
 
 static void act_crash(void)
 {
-	boot();
+	boot_up();
 	send_text(FRAME_CRASH, "the test died by SIGSEGV at 0x0\n");
 	leave(EXIT_SIGNAL, 11);
 }
 
 static void act_killed(void) /* as by the OOM killer */
 {
-	boot();
+	boot_up();
 	send_text(FRAME_KERNEL_LOG, "[    0.000002] Out of memory: Killed process 100 (test)\n");
 	leave(EXIT_SIGNAL, 9);
 }
 
 static void act_panic(void)
 {
-	boot();
+	boot_up();
 	serial_put("[    0.000002] Kernel panic - not syncing: the actor\n"
 		   "[    0.000003] Call Trace:\n");
 	guest_i8042_reset();
@@ -224,7 +224,7 @@ static void act_panic(void)
 
 static void act_late_panic(void)
 {
-	boot();
+	boot_up();
 	result("PASS", "");
 	leave(EXIT_STATUS, TEST_EXIT_PASS);
 	serial_put("[    0.000002] Kernel panic - not syncing: after the pass\n");
@@ -233,7 +233,7 @@ static void act_late_panic(void)
 
 static void act_oops(void)
 {
-	boot();
+	boot_up();
 	serial_put(
 	    "[    0.000002] BUG: kernel NULL pointer dereference, address: 0000000000000000\n");
 	result("PASS", "");
@@ -242,13 +242,13 @@ static void act_oops(void)
 
 static void act_stall(void)
 {
-	boot();
+	boot_up();
 	serial_put("[   22.000002] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [test:100]\n");
 }
 
 static void act_pid1_killed(void)
 {
-	boot();
+	boot_up();
 	serial_put("[    0.000002] Kernel panic - not syncing: Attempted to kill init! "
 		   "exitcode=0x00000009\n");
 	guest_i8042_reset();
@@ -256,13 +256,13 @@ static void act_pid1_killed(void)
 
 static void act_vanish(void)
 {
-	boot();
+	boot_up();
 	result("PASS", "");
 }
 
 static void act_reset(void)
 {
-	boot();
+	boot_up();
 	guest_reset();
 }
 
@@ -278,13 +278,13 @@ static void act_early_triple(void)
 
 static void act_hang(void)
 {
-	boot();
+	boot_up();
 	guest_spin();
 }
 
 static void act_idle(void)
 {
-	boot();
+	boot_up();
 	guest_halt();
 }
 
@@ -299,7 +299,7 @@ static void act_no_init(void)
 
 static void act_fill(void)
 {
-	boot();
+	boot_up();
 	for (unsigned i = 0; i < FILL_LINES; i++)
 		serial_put("a console line that nobody wants to read\n");
 	result("PASS", "");
@@ -372,9 +372,9 @@ static bool is_named(const char *act)
 	return !act[n] && (n == test_name_len || test_name[n] == '/');
 }
 
-void guest_main(const struct boot_params *params)
+void guest_main(const struct boot_params *boot)
 {
-	if (!find_test(boot_command_line(params)))
+	if (!find_test(boot_command_line(boot)))
 		guest_die("no ktstr.run= on the command line");
 	for (size_t i = 0; i < sizeof(acts) / sizeof(acts[0]); i++) {
 		if (!is_named(acts[i].name))
