@@ -34,6 +34,7 @@ enum {
 	UNREAD_ACKS_MAX = 16,
 	/* A panicked guest has panic=-1 and resets itself; one that does not is ended. */
 	PANIC_GRACE_S = 3,
+	VCPU_NOTES_MAX = 8,
 };
 
 enum { TIMER_DEADLINE, TIMER_BOOT, TIMER_COMMAND, TIMER_PANIC, N_TIMERS };
@@ -317,6 +318,20 @@ static void send_note(struct session *s, const char *fmt, ...)
 		  n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
 }
 
+/* Where a guest that did not end in time was. */
+static void send_vcpu_notes(struct session *s)
+{
+	uint32_t n = (uint32_t)num_min(topology_n_cpus(&s->config->vm.topology), VCPU_NOTES_MAX);
+	char text[480];
+
+	if (s->judge.limit != JUDGE_TIMEOUT && s->judge.limit != JUDGE_BOOT_TIMEOUT)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		vm_describe_vcpu(s->vm, i, text, sizeof(text));
+		send_note(s, "vCPU %u: %s", i, text);
+	}
+}
+
 static void send_notes(struct session *s)
 {
 	if (s->decoder.n_dropped_bytes || s->decoder.n_lost)
@@ -342,6 +357,7 @@ static void send_notes(struct session *s)
 	uint64_t serial = s->serial_dropped + stats.uart_dropped;
 	if (serial)
 		send_note(s, "serial ports: %" PRIu64 " bytes dropped", serial);
+	send_vcpu_notes(s);
 }
 
 static void send_stats(struct session *s)

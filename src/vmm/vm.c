@@ -450,6 +450,11 @@ struct virtio_console *vm_console(struct vm *vm)
 	return vm->devices.console;
 }
 
+void vm_describe_vcpu(const struct vm *vm, uint32_t cpu, char *text, size_t n)
+{
+	arch_vcpu_describe(vm->vcpus[cpu].fd, text, n);
+}
+
 uint64_t vm_first_run_ns(const struct vm *vm)
 {
 	return atomic_load(&vm->first_run_ns);

@@ -85,6 +85,8 @@ struct vm *vm_free(struct vm *vm);
 /* Huge pages were to be tried, and the host has not enough. */
 bool vm_lacks_hugepages(const struct vm *vm);
 struct virtio_console *vm_console(struct vm *vm);
+/* Registers of a vCPU as text, for whoever asks why a VM did not end; after on_end. */
+void vm_describe_vcpu(const struct vm *vm, uint32_t cpu, char *text, size_t n);
 /* When the first vCPU entered KVM_RUN, CLOCK_MONOTONIC; 0: not yet. */
 uint64_t vm_first_run_ns(const struct vm *vm);
 

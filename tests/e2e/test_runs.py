@@ -191,6 +191,7 @@ def test_few_descriptors_hang_no_reactor(box):
 def test_time_limit_ends_a_run(box):
     result = box.run(*wait_for_ever('--timeout', '1'))
     need(result.status == TIMEOUT and b'TIMEOUT' in result.err, result.text())
+    need(b'note: vCPU 0: rip=' in result.err, 'where the guest was is not told: ' + result.text())
     box.need_clean()
 
 
