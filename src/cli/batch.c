@@ -134,7 +134,7 @@ static void on_judged(void *ctx, struct batch_vm *vm)
 	b->n_running--;
 	if (vm->is_stopped) { /* by us: that says nothing about the test */
 		(void)scheduler_ended(&b->scheduler, vm->job, OUTCOME_INFRA);
-		set_not_run(entry, "interrupted while it ran");
+		set_not_run(entry, "interrupted before its end");
 		return;
 	}
 	/* The entry first: what the scheduler starts next may be this test again. */
@@ -188,6 +188,8 @@ static void launch(void *ctx, size_t job)
 		.backend = b->backend,
 		.images = &b->plan.images,
 		.test = &b->plan.tests[b->plan.jobs[job].test],
+		.host = &b->plan.host,
+		.wait_ns = b->options->wait_s * NS_PER_S,
 		.slack = b->options->overcommit,
 		.on_judged = on_judged,
 		.on_gone = on_gone,
@@ -209,20 +211,25 @@ static void launch(void *ctx, size_t job)
 
 /* Signals */
 
-static void kill_all(struct batch *b)
+/* Those up to @state: what waits for a place has not run yet. */
+static void kill_vms(struct batch *b, enum batch_vm_state state)
 {
 	struct list *pos;
 
-	list_for_each (pos, &b->vms)
-		batch_vm_kill(container_of(pos, struct batch_vm, node));
+	list_for_each (pos, &b->vms) {
+		struct batch_vm *vm = container_of(pos, struct batch_vm, node);
+		if (vm->state <= state)
+			batch_vm_kill(vm);
+	}
 }
 
 static void interrupt(struct batch *b, int signal)
 {
 	b->result.interrupted = signal;
 	scheduler_stop(&b->scheduler);
+	kill_vms(b, b->n_interrupts ? BATCH_VM_JUDGED : BATCH_VM_STARTING);
 	if (++b->n_interrupts > 1)
-		kill_all(b);
+		batch_view_print(&b->view, "ktstr: interrupted: all that runs is killed");
 	else if (b->n_running > 0)
 		batch_view_print(&b->view,
 				 "ktstr: interrupted: no more tests start; those that run go on to "

@@ -141,12 +141,45 @@ static void check_size(struct batch_plan *p, struct planned_test *t)
 	}
 }
 
+/*
+ * Alone on its CPUs, as many as it has; a budget of them (cpu_cap) is shared with other budgets, and so is everything with
+ * --overcommit, but never what somebody holds for himself.
+ */
+static void check_place(const struct test_options *o, const struct batch_plan *p,
+			struct planned_test *t)
+{
+	bool shares = t->spec->cpu_cap || o->overcommit > 1;
+	const struct reservation_want want = {
+		.tier = shares ? PLAN_BUDGET : PLAN_DEFAULT,
+		.budget = shares ? PLAN_BUDGET_AUTHOR : PLAN_BUDGET_AUTO,
+		.n_cpus = (uint32_t)num_min(t->cost.cpus, p->n_cpus),
+		.topology = &t->options.topology,
+	};
+	struct error err;
+
+	if (t->is_decided)
+		return;
+	t->request = reservation_request(&p->host, &want);
+	if (t->spec->perf) {
+		(void)error_set_text(&err, -ENOTSUP,
+				     "it needs performance mode, which `ktstr test` does not "
+				     "give: run it by `ktstr run`");
+		(void)error_classify(&err, ERROR_SKIP);
+		decide(t, &err);
+	} else if (reservation_check(&p->host, &t->request, &err) < 0) {
+		decide(t, &err);
+	}
+}
+
 int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struct error *err)
 {
 	const struct run_options kernel = { .kernel = o->kernel, .force = o->force };
 	struct error why;
 
 	if (guest_setup_kernel(&kernel, &p->images.setup, err) < 0)
+		return err->code;
+	if (reservation_host_open(&p->host, p->images.setup.cache_dir, getenv("KTSTR_LOCK_DIR"),
+				  !o->no_locks, err) < 0)
 		return err->code;
 	bool can_boot = guest_setup_check_kvm(&kernel, &p->images.setup, &why) == 0;
 	p->n_cpus = allowed_cpus();
@@ -162,6 +195,7 @@ int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struc
 		if (!can_boot && !t->is_decided)
 			decide(t, &why);
 		check_size(p, t);
+		check_place(o, p, t);
 		/* What is decided takes no place. */
 		if (t->is_decided)
 			t->cost = (struct admission_cost){ 0 };
@@ -179,5 +213,6 @@ void batch_plan_fini(struct batch_plan *p)
 	freep(&p->programs);
 	freep(&p->troubles);
 	freep(&p->jobs);
+	reservation_host_close(&p->host);
 	batch_images_fini(&p->images);
 }

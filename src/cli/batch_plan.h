@@ -24,10 +24,12 @@ struct batch_plan {
 	struct selected *jobs; /* in the order in which they start */
 	size_t n_jobs;
 	struct batch_images images;
+	struct reservation_host host;
 	struct admission_cost capacity; /* what VMs may use together */
 	uint32_t n_cpus;                /* that we may use */
 };
-#define BATCH_PLAN_INIT ((struct batch_plan){ .images.setup = GUEST_SETUP_INIT })
+#define BATCH_PLAN_INIT                                                                            \
+	((struct batch_plan){ .images.setup = GUEST_SETUP_INIT, .host = RESERVATION_HOST_INIT })
 
 /* Runs the programs for their lists and selects. Errors: a program that is not there. */
 MUST_CHECK int batch_plan_list(const struct test_options *o, struct batch_plan *ret,

@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <poll.h>
+#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -9,6 +10,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "base/clock.h"
 #include "base/fd.h"
 
@@ -46,6 +48,7 @@ struct batch_vm *batch_vm_free(struct batch_vm *vm)
 	freep(&vm->suffix);
 	vm_process_fini(&vm->process);
 	fd_closep(&vm->pid_fd);
+	ASSERT(!vm->has_reservation);
 	free(vm);
 	return NULL;
 }
@@ -80,6 +83,14 @@ char *batch_vm_why(const struct batch_vm *vm)
 	return xstrdup(vm->verdict.why);
 }
 
+/* Our share of the place; the VM process has its own, until it has taken the VM down. */
+static void give_up_place(struct batch_vm *vm)
+{
+	if (vm->has_reservation)
+		reservation_fini(&vm->reservation);
+	vm->has_reservation = false;
+}
+
 static void judge(struct batch_vm *vm)
 {
 	const struct test_result *record = batch_vm_record(vm);
@@ -99,6 +110,7 @@ static void judge(struct batch_vm *vm)
 	collector_finish(&vm->collector);
 	vm->state = BATCH_VM_JUDGED;
 	vm->end_ns = clock_now_ns();
+	give_up_place(vm);
 	if (!reactor_op_is_idle(&vm->overdue))
 		reactor_cancel(vm->config.reactor, &vm->overdue);
 	vm->config.on_judged(vm->config.ctx, vm);
@@ -212,6 +224,21 @@ static uint64_t limit_ns(const struct batch_vm *vm, uint64_t base_s, uint64_t pe
 	return (uint64_t)((double)ns * vm->config.slack);
 }
 
+/* Before the process has read its configuration: all its threads are to come, and inherit this. */
+static int keep_to_place(const struct batch_vm *vm, struct error *err)
+{
+	const struct id_set *cpus = &vm->reservation.placement.cpus;
+	size_t size = CPU_ALLOC_SIZE(ID_SET_MAX);
+
+	if (id_set_is_empty(cpus))
+		return 0;
+	CLEANUP(freep) cpu_set_t *set = xcalloc(1, size);
+	id_set_for_each(cpu, cpus) CPU_SET_S(cpu, size, set);
+	if (sched_setaffinity(vm->process.pid, size, set) < 0)
+		return error_set(err, errno, "the CPUs of the VM process");
+	return 0;
+}
+
 static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *err)
 {
 	const struct planned_test *test = vm->config.test;
@@ -219,6 +246,7 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 	const struct initramfs *base = &vm->config.images->bases[test->base];
 	const struct virtio_net_config net = virtio_net_config_of("ktstr run");
 	const struct kernel_image *kernel = &vm->config.images->setup.kernel;
+	CLEANUP(freep) int *locks = xcalloc(vm->reservation.plan->n_locks + 1, sizeof(int));
 	size_t suffix_len = 0;
 
 	if (o->has_disk &&
@@ -245,10 +273,15 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 		.command_timeout_ns = limit_ns(vm, o->timeout_s, COMMAND_TIMEOUT_PER_CPU_MS),
 		.has_init = true,
 		.confine = true,
+		.lock_fds = locks,
+		.n_lock_fds = reservation_lock_fds(&vm->reservation, locks),
 	};
 	config.timeout_ns = config.boot_timeout_ns + config.command_timeout_ns;
 	*ret_timeout_ns = config.timeout_ns;
-	return vm_process_exec(&config, &vm->process, err);
+	if (vm_process_exec(&config, &vm->process, err) < 0)
+		return err->code;
+	vm->state = BATCH_VM_RUNNING;
+	return keep_to_place(vm, err);
 }
 
 static void on_overdue(struct reactor_op *op, int res, bool more UNUSED)
@@ -266,10 +299,9 @@ static int start(struct batch_vm *vm, struct error *err)
 	struct reactor *r = vm->config.reactor;
 	uint64_t timeout_ns = 0;
 
+	vm->start_ns = clock_now_ns(); /* the wait for a place is none of the test's time */
 	if (spawn(vm, &timeout_ns, err) < 0)
 		return err->code;
-	/* From here on the end of the process is the end of the VM, whatever fails. */
-	vm->state = BATCH_VM_RUNNING;
 	vm->pid_fd = (int)syscall(SYS_pidfd_open, vm->process.pid, 0);
 	if (vm->pid_fd < 0)
 		return error_set(err, errno, "pidfd_open");
@@ -305,26 +337,47 @@ static void fail_start(struct batch_vm *vm, const struct error *err)
 	reactor_defer(vm->config.reactor, &vm->failed_start);
 }
 
+/* They are in the VM process now, which holds its own. */
+static void drop_handed_over(struct batch_vm *vm)
+{
+	disk_fini(&vm->disk);
+	freep(&vm->suffix);
+}
+
+static void on_place(struct reservation *r, int res)
+{
+	struct batch_vm *vm = container_of(r, struct batch_vm, reservation);
+	struct error err;
+
+	if (res < 0)
+		fail_start(vm, &r->err);
+	else if (start(vm, &err) < 0)
+		fail_start(vm, &err);
+	drop_handed_over(vm);
+}
+
 void batch_vm_start(struct batch_vm *vm)
 {
-	struct error err;
+	const struct batch_vm_config *c = &vm->config;
 
 	collector_init(&vm->collector, &vm->result, &collector_callbacks, vm);
 	vm->gone.fn = on_gone;
 	vm->failed_start.fn = on_failed_start;
 	vm->start_ns = clock_now_ns();
-	if (vm->config.test->is_decided)
-		fail_start(vm, &vm->config.test->why_not);
-	else if (start(vm, &err) < 0)
-		fail_start(vm, &err);
-	/* They are in the VM process now, which holds its own. */
-	disk_fini(&vm->disk);
-	freep(&vm->suffix);
+	if (c->test->is_decided) {
+		fail_start(vm, &c->test->why_not);
+		return;
+	}
+	vm->has_reservation = reservation_start(&vm->reservation, c->reactor, c->host,
+						&c->test->request, c->wait_ns, on_place) == 0;
+	if (!vm->has_reservation)
+		fail_start(vm, &vm->reservation.err);
 }
 
 void batch_vm_kill(struct batch_vm *vm)
 {
-	if (vm->state == BATCH_VM_RUNNING)
-		vm->is_stopped = true;
+	vm->is_stopped |= vm->state < BATCH_VM_JUDGED;
+	if (vm->state == BATCH_VM_STARTING && vm->has_reservation)
+		reservation_cancel(&vm->reservation);
 	vm_process_kill(&vm->process);
 }

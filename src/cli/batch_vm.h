@@ -2,10 +2,11 @@
  * One run of a test: a VM process, its link, the collector of its frames, its verdict. Lives on the batch's reactor, from
  * launch to the end of the process:
  *
- *	STARTING --> RUNNING --> JUDGED --> GONE
- *	             on_judged              on_gone: may be freed
+ *	STARTING --------> RUNNING --> JUDGED --> GONE
+ *	waits for a place              on_judged  on_gone: may be freed
  *
- * A launch that fails is judged, too, in a later turn. CPUs are free when it is judged (the VM's threads have left); the
+ * Its place on the host (harness/reservation.h) is its own, against other processes as well: the VM process runs on these CPUs
+ * only and holds their locks, too. A launch that fails is judged, too, in a later turn. CPUs are free when it is judged (the VM's threads have left); the
  * process then takes its VM down, and is reaped when its pidfd says so.
  */
 #pragma once
@@ -15,6 +16,7 @@
 #include "cli/collector.h"
 #include "cli/disk.h"
 #include "cli/planned_test.h"
+#include "harness/reservation.h"
 #include "harness/verdict.h"
 #include "link/link.h"
 #include "vmm/vm_process.h"
@@ -26,6 +28,8 @@ struct batch_vm_config {
 	enum reactor_backend backend;
 	const struct batch_images *images;
 	const struct planned_test *test;
+	const struct reservation_host *host; /* borrowed */
+	uint64_t wait_ns;                    /* for a place that others hold */
 	double slack; /* time limits are so many times as long: the host is shared */
 	void (*on_judged)(void *ctx, struct batch_vm *vm);
 	void (*on_gone)(void *ctx, struct batch_vm *vm);
@@ -50,6 +54,8 @@ struct batch_vm {
 	double
 	    overcommit; /* the owner's: vCPUs of all that ran per CPU, the most there was meanwhile */
 	/* Its own: */
+	struct reservation reservation;
+	bool has_reservation;
 	struct vm_process process;
 	struct disk disk;
 	uint8_t *suffix;
@@ -66,7 +72,7 @@ struct batch_vm {
 /* Starts it. The file sinks of result and output are the caller's to open before. */
 struct batch_vm *batch_vm_new(const struct batch_vm_config *config);
 void batch_vm_start(struct batch_vm *vm);
-/* SIGKILL to the process. */
+/* Ends it at once, also its wait for a place. */
 void batch_vm_kill(struct batch_vm *vm);
 /* When GONE, or never started. NULL is fine; returns NULL. */
 struct batch_vm *batch_vm_free(struct batch_vm *vm);

@@ -7,6 +7,7 @@
 #include "cli/guest_setup.h"
 #include "cli/test_options.h"
 #include "harness/admission.h"
+#include "harness/reservation.h"
 #include "harness/test_list.h"
 
 struct batch_program {
@@ -24,6 +25,7 @@ struct planned_test {
 	char *command[4];
 	size_t base; /* index of its initramfs */
 	struct admission_cost cost;
+	struct plan_request request; /* of its place on the host */
 	/* It cannot run: the outcome that this is, and why. */
 	bool is_decided;
 	struct error why_not;

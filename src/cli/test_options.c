@@ -15,6 +15,7 @@ enum {
 	DEFAULT_TIMEOUT_S = 60,
 	MAX_TIMEOUT_S = 30 * 86400,
 	DEFAULT_RETRIES = 2,
+	DEFAULT_WAIT_S = 600,
 	MAX_RETRIES = 100,
 	MAX_JOBS = 4096,
 	MAX_REPEAT = 1000000,
@@ -36,6 +37,7 @@ enum option_id {
 	OPT_LIST,
 	OPT_MEMORY,
 	OPT_MODULES,
+	OPT_NO_LOCKS,
 	OPT_NO_SKIP,
 	OPT_OUTPUT,
 	OPT_OVERCOMMIT,
@@ -45,6 +47,7 @@ enum option_id {
 	OPT_SHARD,
 	OPT_TAP,
 	OPT_TIMEOUT,
+	OPT_WAIT,
 };
 
 /* One a line: tests/style/check_manual.sh reads them. */
@@ -63,6 +66,7 @@ static const struct option long_options[] = {
 	{ "list", no_argument, NULL, OPT_LIST },
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "modules", required_argument, NULL, OPT_MODULES },
+	{ "no-locks", no_argument, NULL, OPT_NO_LOCKS },
 	{ "no-skip", no_argument, NULL, OPT_NO_SKIP },
 	{ "output", required_argument, NULL, OPT_OUTPUT },
 	{ "overcommit", required_argument, NULL, OPT_OVERCOMMIT },
@@ -72,6 +76,7 @@ static const struct option long_options[] = {
 	{ "shard", required_argument, NULL, OPT_SHARD },
 	{ "tap", required_argument, NULL, OPT_TAP },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
+	{ "wait", required_argument, NULL, OPT_WAIT },
 	{ 0 },
 };
 /* clang-format on */
@@ -88,6 +93,8 @@ void test_options_usage(void)
 	    "  --jobs N              at most N virtual machines at a time (as many as fit)\n"
 	    "  --overcommit F        let virtual machines have F times the host's CPUs (1)\n"
 	    "  --memory MIB          of all virtual machines together (what the host has free)\n"
+	    "  --wait S              for CPUs that other processes hold (600)\n"
+	    "  --no-locks            take CPUs without asking who else runs there\n"
 	    "  --timeout S           of tests that declare no limit of their own (60)\n"
 	    "  --retries N           run a test again, up to N times, when the host failed it (2)\n"
 	    "  --fail-fast           start no more tests after one that failed\n"
@@ -195,6 +202,9 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 	case OPT_MODULES:
 		o->modules_dir = arg;
 		return 0;
+	case OPT_NO_LOCKS:
+		o->no_locks = true;
+		return 0;
 	case OPT_NO_SKIP:
 		o->no_skip = true;
 		return 0;
@@ -217,6 +227,8 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 		return 0;
 	case OPT_TIMEOUT:
 		return num_parse_u64("--timeout", arg, 1, MAX_TIMEOUT_S, &o->timeout_s, err);
+	case OPT_WAIT:
+		return num_parse_u64("--wait", arg, 0, MAX_TIMEOUT_S, &o->wait_s, err);
 	}
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr test --help`");
 }
@@ -237,7 +249,8 @@ int test_options_parse(int argc, char **argv, struct test_options *ret, struct e
 	*ret = (struct test_options){ .selection = { .repeat = 1 },
 				      .overcommit = 1,
 				      .timeout_s = DEFAULT_TIMEOUT_S,
-				      .n_retries = DEFAULT_RETRIES };
+				      .n_retries = DEFAULT_RETRIES,
+				      .wait_s = DEFAULT_WAIT_S };
 	opterr = 0;
 	optind = 0; /* GNU: forget all of an earlier parse */
 	/* Options may stand behind the programs, too: there is nothing of theirs on this line. */

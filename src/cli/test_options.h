@@ -19,6 +19,8 @@ struct test_options {
 	uint64_t memory_mib; /* of all VMs that run; 0: what the host has */
 	uint64_t timeout_s;  /* of tests that declare none */
 	uint64_t n_retries;
+	uint64_t wait_s; /* for CPUs that other processes hold */
+	bool no_locks;
 	bool fail_fast;
 	bool no_skip;
 	bool list;

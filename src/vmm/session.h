@@ -25,6 +25,12 @@ struct session_config {
 	uint64_t command_timeout_ns; /* from PID 1's frame that the command starts; 0: none */
 	/* The guest has a PID 1, or something that speaks like it, also where it is no Linux: to power off is no pass. */
 	bool has_init;
+	/*
+	 * Descriptors of the locks on the CPUs that this process runs on: its own copies, so that these CPUs stay taken
+	 * as long as it lives, whatever becomes of its runner.
+	 */
+	const int *lock_fds;
+	size_t n_lock_fds;
 	/* Give up all rights that a running VM has no use for (confine.h), before its vCPUs run. */
 	bool confine;
 };

@@ -8,8 +8,17 @@
 
 #include "base/buf.h"
 #include "base/fd.h"
+#include "base/num.h"
 
-enum { N_FDS = 4, HAS_KERNEL = 1, HAS_INITRD = 2, HAS_DISK = 4, HAS_RELAY = 8 };
+enum {
+	N_FDS = 4,
+	FDS_MAX = VM_MESSAGE_LOCKS, /* the kernel's limit is 253 */
+	LOCKS_MAX = 16384,
+	HAS_KERNEL = 1,
+	HAS_INITRD = 2,
+	HAS_DISK = 4,
+	HAS_RELAY = 8
+};
 
 /* What of a session_config is no pointer and no descriptor, and what the pointers lead to. */
 struct wire {
@@ -25,7 +34,7 @@ struct wire {
 	struct virtio_net_config net;
 	uint64_t initrd_len, memory_mib;
 	uint64_t timeout_ns, boot_timeout_ns, command_timeout_ns;
-	uint32_t suffix_len, cmdline_len;
+	uint32_t suffix_len, cmdline_len, n_lock_fds;
 	enum vm_hugepages hugepages;
 	enum reactor_backend backend;
 	uint16_t rows, cols;
@@ -51,6 +60,7 @@ static struct wire *make_wire(const struct session_config *c)
 	w->command_timeout_ns = c->command_timeout_ns;
 	w->suffix_len = (uint32_t)vm->initrd_suffix_len;
 	w->cmdline_len = (uint32_t)strlen(vm->cmdline);
+	w->n_lock_fds = (uint32_t)c->n_lock_fds;
 	w->hugepages = vm->hugepages;
 	w->backend = c->backend;
 	w->rows = c->rows;
@@ -80,7 +90,7 @@ static int send_all(int fd, const uint8_t *data, size_t n, const int *fds, size_
 {
 	union {
 		struct cmsghdr align;
-		uint8_t bytes[CMSG_SPACE(N_FDS * sizeof(int))];
+		uint8_t bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
 	} control = { 0 };
 	struct iovec iov = { .iov_base = (void *)(uintptr_t)data, .iov_len = n };
 	struct msghdr msg = { .msg_iov = &iov,
@@ -139,39 +149,71 @@ int vm_message_send(int fd, const struct session_config *config, struct error *e
 	message.len = fits ? FRAME_HEADER_SIZE : 0;
 	buf_append(&message, payload.data, payload.len);
 	int res = send_all(fd, message.data, message.len, fds, n_fds);
+	for (size_t i = 0; i < config->n_lock_fds && res == 0; i += FDS_MAX)
+		res = send_all(fd, (const uint8_t *)"L", 1, config->lock_fds + i,
+			       num_min(config->n_lock_fds - i, FDS_MAX));
 	return res < 0 ? error_set(err, res, "the configuration of the VM process") : 0;
 }
 
 /* The other end */
 
-static int receive_header(int fd, struct frame_header *ret, int fds[N_FDS], size_t *ret_n_fds)
+/* Some bytes of @data, at most @n, and the descriptors that came with them, at most @max. Returns how many bytes. */
+static ssize_t receive_some(int fd, void *data, size_t n, int *fds, size_t max, size_t *ret_n_fds)
 {
-	uint8_t header[FRAME_HEADER_SIZE];
 	union {
 		struct cmsghdr align;
-		uint8_t bytes[CMSG_SPACE(N_FDS * sizeof(int))];
+		uint8_t bytes[CMSG_SPACE(FDS_MAX * sizeof(int))];
 	} control;
-	struct iovec iov = { .iov_base = header, .iov_len = sizeof(header) };
+	struct iovec iov = { .iov_base = data, .iov_len = n };
 	struct msghdr msg = { .msg_iov = &iov,
 			      .msg_iovlen = 1,
 			      .msg_control = control.bytes,
-			      .msg_controllen = sizeof(control.bytes) };
-	ssize_t n;
+			      .msg_controllen = CMSG_SPACE(max * sizeof(int)) };
+	ssize_t got;
 
+	*ret_n_fds = 0;
 	do
-		n = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
-	while (n < 0 && errno == EINTR);
-	if (n <= 0)
-		return n < 0 ? -errno : -EPIPE;
+		got = recvmsg(fd, &msg, MSG_CMSG_CLOEXEC);
+	while (got < 0 && errno == EINTR);
+	if (got <= 0)
+		return got < 0 ? -errno : -EPIPE;
 	struct cmsghdr *c = CMSG_FIRSTHDR(&msg);
 	if (c && c->cmsg_level == SOL_SOCKET && c->cmsg_type == SCM_RIGHTS) {
 		*ret_n_fds = (c->cmsg_len - CMSG_LEN(0)) / sizeof(int);
 		memcpy(fds, CMSG_DATA(c), *ret_n_fds * sizeof(int));
 	}
+	return got;
+}
+
+static int receive_header(int fd, struct frame_header *ret, int fds[N_FDS], size_t *ret_n_fds)
+{
+	uint8_t header[FRAME_HEADER_SIZE];
+	ssize_t n = receive_some(fd, header, sizeof(header), fds, N_FDS, ret_n_fds);
+
+	if (n < 0)
+		return (int)n;
 	if ((size_t)n < sizeof(header) &&
 	    fd_read_exact(fd, header + n, sizeof(header) - (size_t)n) < 0)
 		return -EPIPE;
 	return frame_header_decode(header, ret) ? 0 : -EBADMSG;
+}
+
+static int receive_locks(int fd, struct vm_message *m, size_t n)
+{
+	struct session_config *c = &m->config;
+	uint8_t byte;
+
+	m->lock_fds = xcalloc(n + FDS_MAX, sizeof(int));
+	c->lock_fds = m->lock_fds;
+	while (c->n_lock_fds < n) {
+		size_t got;
+		ssize_t res =
+		    receive_some(fd, &byte, 1, m->lock_fds + c->n_lock_fds, FDS_MAX, &got);
+		if (res < 0 || got == 0)
+			return res < 0 ? (int)res : -EBADMSG;
+		c->n_lock_fds += got;
+	}
+	return 0;
 }
 
 static void unpack(const struct wire *w, const uint8_t *rest, struct vm_message *m)
@@ -246,11 +288,12 @@ static int receive(int fd, struct vm_message *m)
 		return -EPIPE;
 	memcpy(&w, m->payload, sizeof(w));
 	if (frame_crc32(0, m->payload, h.length) != h.payload_crc ||
-	    w.version != VM_MESSAGE_VERSION || w.size != sizeof(w) ||
+	    w.version != VM_MESSAGE_VERSION || w.size != sizeof(w) || w.n_lock_fds > LOCKS_MAX ||
 	    (uint64_t)sizeof(w) + w.cmdline_len + w.suffix_len != h.length)
 		return -EBADMSG;
 	unpack(&w, m->payload + sizeof(w), m);
-	return place_fds(m, w.fds, fds, n_fds);
+	res = place_fds(m, w.fds, fds, n_fds);
+	return res < 0 ? res : receive_locks(fd, m, w.n_lock_fds);
 }
 
 int vm_message_receive(int fd, struct vm_message *ret, struct error *err)
@@ -266,6 +309,9 @@ void vm_message_fini(struct vm_message *m)
 	kernel_image_fini(&m->kernel);
 	fd_closep(&m->config.vm.initrd_fd);
 	fd_closep(&m->disk.fd);
+	for (size_t i = 0; i < m->config.n_lock_fds; i++)
+		fd_closep(&m->lock_fds[i]);
+	freep(&m->lock_fds);
 	freep(&m->payload);
 	freep(&m->cmdline);
 }

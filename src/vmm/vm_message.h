@@ -4,6 +4,8 @@
  *
  *	u32 VM_MESSAGE_VERSION, u32 sizeof(struct wire) | struct wire | command line | suffix of the initramfs
  *	descriptors: kernel, initramfs base, disk, relay: those that there are, in this order
+ *
+ * Behind it one byte for each VM_MESSAGE_LOCKS locks, with their descriptors.
  */
 #pragma once
 
@@ -11,7 +13,7 @@
 #include "image/kernel_image.h"
 #include "vmm/session.h"
 
-enum { VM_MESSAGE_VERSION = 1, VM_MESSAGE_MAX = 128 * 1024 };
+enum { VM_MESSAGE_VERSION = 1, VM_MESSAGE_MAX = 128 * 1024, VM_MESSAGE_LOCKS = 200 };
 
 /* Sends @config over the blocking stream socket @fd. Its descriptors stay the caller's. */
 MUST_CHECK int vm_message_send(int fd, const struct session_config *config, struct error *err);
@@ -24,6 +26,7 @@ struct vm_message {
 	struct cpu_mask cpu_mask;
 	struct virtio_blk_config disk;
 	struct virtio_net_config net;
+	int *lock_fds;
 	uint8_t *payload;
 	char *cmdline;
 };

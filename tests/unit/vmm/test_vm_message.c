@@ -143,6 +143,27 @@ static void test_everything_arrives(void **state)
 	vm_message_fini(&m);
 }
 
+/* More than go into one message. */
+static void test_all_locks_arrive(void **state)
+{
+	enum { N = 2 * VM_MESSAGE_LOCKS + 7 };
+	struct fixture *f = *state;
+	struct vm_message m;
+	struct error err;
+	int fds[N];
+
+	for (size_t i = 0; i < N; i++)
+		fds[i] = i % 2 ? f->kernel.fd : f->disk.fd;
+	f->config.lock_fds = fds;
+	f->config.n_lock_fds = N;
+	assert_int_equal(vm_message_send(f->fds[SENDER], &f->config, &err), 0);
+	assert_int_equal(vm_message_receive(f->fds[RECEIVER], &m, &err), 0);
+	assert_int_equal(m.config.n_lock_fds, N);
+	for (size_t i = 0; i < N; i++)
+		need_same_file(fds[i], m.config.lock_fds[i]);
+	vm_message_fini(&m);
+}
+
 static void test_what_is_not_there_is_not_there(void **state)
 {
 	struct fixture *f = *state;
@@ -220,6 +241,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_everything_arrives, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_all_locks_arrive, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_not_there_is_not_there, setup,
 						teardown),
 		cmocka_unit_test_setup_teardown(test_too_long_arguments_are_the_users_error, setup,
