@@ -13,9 +13,12 @@
 #include "base/error.h"
 
 /*
- * The calling process must have one thread; those that it starts inherit everything. Errors: a kernel without seccomp, a policy that
- * forbids filters. What was dropped until then stays dropped.
+ * The whole process: threads that there are get the filter, those to come inherit everything. Capabilities are each thread's own:
+ * the caller's go here, others have called confine_drop_capabilities. Errors: a kernel without seccomp, a policy that forbids filters.
+ * What was dropped until then stays dropped.
  */
 MUST_CHECK int confine(struct error *err);
+/* The calling thread's; also after confine. Cannot fail: none are gained. */
+void confine_drop_capabilities(void);
 /* Whether confine would work here: 0, or an error that says why not. Changes nothing. */
 MUST_CHECK int confine_check(struct error *err);

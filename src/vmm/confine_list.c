@@ -64,6 +64,7 @@ static const int calls[] = {
 	SCMP_SYS(rt_sigprocmask),
 	SCMP_SYS(rt_sigreturn),
 	SCMP_SYS(restart_syscall),
+	SCMP_SYS(capset), /* vCPU threads still have to: it only takes away */
 	/* time, where the vDSO has no clock to read */
 	SCMP_SYS(clock_gettime),
 };
@@ -86,6 +87,7 @@ static const struct {
 	IOCTL(KVM_SET_GSI_ROUTING),
 	IOCTL(KVM_GET_REGS), /* of a vCPU that died */
 	IOCTL(KVM_GET_SREGS),
+	IOCTL(KVM_GET_MP_STATE),
 	{ SCMP_SYS(mmap), ARG(2, PROT_EXEC, 0) },
 	{ SCMP_SYS(mprotect), ARG(2, PROT_EXEC, 0) },
 	{ SCMP_SYS(clone), ARG(0, UINT64_MAX, THREAD_FLAGS) },

@@ -7,6 +7,7 @@
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include "base/assert.h"
 #include "vmm/confine.h"
 #include "vmm/confine_filter.h"
 
@@ -19,16 +20,19 @@ static int load_filter(void)
 	for (size_t i = 0; i < confine_filter_len; i++)
 		if (filter[i].k == CONFINE_PID_MARK)
 			filter[i].k = (uint32_t)getpid();
-	return syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, 0, &program) < 0 ? -errno : 0;
+	long res =
+	    syscall(SYS_seccomp, SECCOMP_SET_MODE_FILTER, SECCOMP_FILTER_FLAG_TSYNC, &program);
+	return res < 0 ? -errno : res > 0 ? -EBUSY : 0; /* a thread with a filter of its own */
 }
 
 /* The whole set, in all three senses; the bounding set is of use to execve only. */
-static int drop_capabilities(void)
+void confine_drop_capabilities(void)
 {
 	struct __user_cap_header_struct head = { .version = _LINUX_CAPABILITY_VERSION_3 };
 	const struct __user_cap_data_struct none[_LINUX_CAPABILITY_U32S_3] = { 0 };
+	long res = syscall(SYS_capset, &head, none);
 
-	return syscall(SYS_capset, &head, none) < 0 ? -errno : 0;
+	ASSERT(res == 0);
 }
 
 int confine(struct error *err)
@@ -37,13 +41,11 @@ int confine(struct error *err)
 	 * One arena: libc asks /proc and /sys about the host before it makes more, or gives back
 	 * memory of one.
 	 */
-	(void)mallopt(M_ARENA_MAX, 1); /* NOLINT(concurrency-mt-unsafe): one thread */
+	(void)mallopt(M_ARENA_MAX, 1); /* NOLINT(concurrency-mt-unsafe): others wait */
 	if (prctl(PR_SET_NO_NEW_PRIVS, 1, 0, 0, 0) < 0)
 		return error_set(err, errno, "cannot confine the VM process: no_new_privs");
-	int res = drop_capabilities();
-	if (res < 0)
-		return error_set(err, res, "cannot confine the VM process: capabilities");
-	res = load_filter();
+	confine_drop_capabilities();
+	int res = load_filter();
 	return res < 0 ? error_set(err, res, "cannot confine the VM process: seccomp filter") : 0;
 }
 

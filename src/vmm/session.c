@@ -13,11 +13,9 @@
 #include "base/buf.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/log.h"
 #include "base/num.h"
 #include "image/kernel_image.h"
 #include "link/link.h"
-#include "vmm/confine.h"
 #include "vmm/judge.h"
 #include "vmm/relay.h"
 #include "vmm/vm_stats.h"
@@ -524,26 +522,11 @@ static void fail_to_build(struct session *s, const struct error *err)
 	send_outcome(s, &outcome, err->text);
 }
 
-/*
- * Everything is open and in memory; the guest has not run yet, and there is one thread. A build or a
- * kernel that has no filters is `ktstr doctor`'s to tell; one that has them and refuses is not.
- */
-static void give_up_rights(struct session *s)
-{
-	struct error why;
-
-	if (!s->config->confine)
-		return;
-	if (confine_check(&why) < 0)
-		log_debug("vm: not confined: %s", why.text);
-	else if (confine(&why) < 0)
-		send_note(s, "%s", why.text);
-}
-
 static int build(struct session *s, struct error *err)
 {
 	struct vm_config config = s->config->vm;
 
+	config.confine = s->config->confine;
 	config.com1 = on_com1;
 	config.com2 = on_com2;
 	config.on_end = on_vm_end;
@@ -576,8 +559,11 @@ static int build(struct session *s, struct error *err)
 	if (s->relay)
 		relay_set_console(s->relay, vm_console(s->vm));
 	send_phase(s, PHASE_VM_LOADED, clock_now_ns());
-	give_up_rights(s);
-	return vm_start(s->vm, err);
+	if (vm_start(s->vm, err) < 0)
+		return err->code;
+	if (vm_confine_failure(s->vm))
+		send_note(s, "%s", vm_confine_failure(s->vm));
+	return 0;
 }
 
 static bool all_idle(const struct session *s)

@@ -14,7 +14,7 @@
 #include "vmm/vm.h"
 
 struct session_config {
-	/* console, com1, com2, on_end and ctx are the session's; the rest is as in vm_config. */
+	/* console, com1, com2, on_end, ctx and confine are the session's; the rest is as in vm_config. */
 	struct vm_config vm;
 	enum reactor_backend backend;
 	int link_fd;  /* owned by session_run */
@@ -31,8 +31,7 @@ struct session_config {
 	 */
 	const int *lock_fds;
 	size_t n_lock_fds;
-	/* Give up all rights that a running VM has no use for (confine.h), before its vCPUs run. */
-	bool confine;
+	bool confine; /* as in vm_config */
 };
 
 /*

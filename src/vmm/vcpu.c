@@ -12,6 +12,7 @@
 #include "arch/arch.h"
 #include "base/assert.h"
 #include "base/fd.h"
+#include "vmm/confine.h"
 #include "vmm/kvm.h"
 
 /*
@@ -227,6 +228,11 @@ static void *thread_main(void *arg)
 
 	(void)snprintf(name, sizeof(name), "vcpu%u", v->index);
 	(void)pthread_setname_np(pthread_self(), name); /* a name is a courtesy */
+	/* The creator has set affinity and priority by now. The gate opens when all threads are there. */
+	if (v->env->confine)
+		confine_drop_capabilities();
+	(void)pthread_mutex_lock(&v->env->gate);
+	(void)pthread_mutex_unlock(&v->env->gate);
 	if (v->env->on_first_run)
 		v->env->on_first_run(v->env->ctx);
 	run_loop(v);

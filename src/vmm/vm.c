@@ -28,6 +28,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "image/kernel_image.h"
+#include "vmm/confine.h"
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm_devices.h"
@@ -57,6 +58,7 @@ struct vm {
 	struct reactor_msg left_msg;
 	_Atomic uint32_t n_left;
 	_Atomic uint64_t first_run_ns;
+	struct error confine_error; /* code 0: none */
 	bool started;
 	bool ended; /* on_end was called */
 };
@@ -388,7 +390,8 @@ int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, s
 				     .on_eoi = on_eoi,
 				     .on_left = on_vcpu_left,
 				     .on_first_run = on_first_run,
-				     .ctx = vm };
+				     .ctx = vm,
+				     .gate = PTHREAD_MUTEX_INITIALIZER };
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		uint64_t begin = clock_now_ns();
 		vm->n_steps_done = i + 1;
@@ -415,6 +418,20 @@ struct vm *vm_free(struct vm *vm)
 	return NULL;
 }
 
+/*
+ * Everything is open and in memory, every thread is there, and no vCPU has run. A build or a kernel
+ * that has no filters is `ktstr doctor`'s to tell; one that has them and refuses is not.
+ */
+static void give_up_rights(struct vm *vm)
+{
+	struct error why;
+
+	if (confine_check(&why) < 0)
+		log_debug("vm: not confined: %s", why.text);
+	else if (confine(&why) < 0)
+		vm->confine_error = why;
+}
+
 int vm_start(struct vm *vm, struct error *err)
 {
 	uint32_t n = topology_n_cpus(&vm->config.topology);
@@ -422,6 +439,8 @@ int vm_start(struct vm *vm, struct error *err)
 	ASSERT(!vm->started);
 	if (vcpu_signal_init(err) < 0)
 		return err->code;
+	vm->env.confine = vm->config.confine;
+	(void)pthread_mutex_lock(&vm->env.gate);
 	for (uint32_t i = 0; i < n; i++) {
 		if (vcpu_start(&vm->vcpus[i], err) == 0)
 			continue;
@@ -430,14 +449,23 @@ int vm_start(struct vm *vm, struct error *err)
 		 * start may.
 		 */
 		atomic_store(&vm->env.halting, true);
+		(void)pthread_mutex_unlock(&vm->env.gate);
 		kick_all(vm);
 		for (uint32_t j = 0; j < i; j++)
 			vcpu_join(&vm->vcpus[j]);
 		reactor_turn(vm->reactor, 0); /* their posts refer to this VM */
 		return err->code;
 	}
+	if (vm->config.confine)
+		give_up_rights(vm);
 	vm->started = true;
+	(void)pthread_mutex_unlock(&vm->env.gate);
 	return 0;
+}
+
+const char *vm_confine_failure(const struct vm *vm)
+{
+	return vm->confine_error.code ? vm->confine_error.text : NULL;
 }
 
 bool vm_lacks_hugepages(const struct vm *vm)

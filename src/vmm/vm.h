@@ -43,6 +43,7 @@ struct vm_config {
 	const struct vm_host_nodes *host_nodes; /* whose RAM, per guest node; NULL: any */
 	const struct cpu_mask *cpu_mask;        /* NULL: none */
 	bool pit;
+	bool confine; /* give up all rights that a running VM has no use for (confine.h) */
 	struct virtio_console_config console;
 	const struct virtio_blk_config *disk; /* NULL: none */
 	const struct virtio_net_config *net;  /* NULL: none */
@@ -64,7 +65,7 @@ struct vm_config {
  */
 MUST_CHECK int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret,
 		      struct error *err);
-/* Starts the vCPU threads. On error nothing runs. */
+/* Starts the vCPU threads; with confine the process has lost its rights then. On error nothing runs. */
 MUST_CHECK int vm_start(struct vm *vm, struct error *err);
 /* Reactor thread: ends a running VM; on_end follows with @end, unless the guest was faster. */
 void vm_stop(struct vm *vm, enum vm_end end);
@@ -82,6 +83,8 @@ void vm_stop_disk(struct vm *vm, void (*done)(void *ctx), void *ctx);
  */
 struct vm *vm_free(struct vm *vm);
 
+/* Why a started VM runs with all rights though this host should be able to confine it; else NULL. */
+const char *vm_confine_failure(const struct vm *vm);
 /* Huge pages were to be tried, and the host has not enough. */
 bool vm_lacks_hugepages(const struct vm *vm);
 struct virtio_console *vm_console(struct vm *vm);

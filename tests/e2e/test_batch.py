@@ -290,7 +290,8 @@ def test_fail_fast_starts_nothing_more(box):
 
 
 def test_vm_process_has_nothing_of_another(box):
-    child = box.start(batch('--overcommit', '4', '--output', box.file('out'), program(box, ['idle/1', 'idle/2', 'idle/3'])))
+    child = box.start(batch('--overcommit', '4', '--output', box.file('out'), program(box, ['idle/1', 'idle/2', 'idle/3'])),
+                      env=box.env(KTSTR_LOCK_DIR=box.file('locks')))
     pids = wait_for_vms(box, 3)
     time.sleep(0.3)
     sockets = []
@@ -298,8 +299,8 @@ def test_vm_process_has_nothing_of_another(box):
         mine = []
         for fd in os.listdir('/proc/{}/fd'.format(pid)):
             to = os.readlink('/proc/{}/fd/{}'.format(pid, fd))
-            need(to.startswith(('socket:', 'anon_inode:', '/dev/null', '/dev/kvm', 'pipe:')) or to == e2e.guest('actor'),
-                 'descriptor {} is {}'.format(fd, to))
+            need(to.startswith(('socket:', 'anon_inode:', '/dev/null', '/dev/kvm', 'pipe:', box.file('locks'))) or
+                 to == e2e.guest('actor'), 'descriptor {} is {}'.format(fd, to))
             if to.startswith('socket:'):
                 mine.append(to)
         need(len(mine) == 1, 'sockets: {}'.format(mine))
@@ -311,6 +312,63 @@ def test_vm_process_has_nothing_of_another(box):
     need(len(set(sockets)) == 3, str(sockets))
     child.kill()
     child.communicate()
+    box.need_clean()
+
+
+def cpus_of(pid):
+    """Where each thread of a process may run, as sets of CPUs."""
+    found = []
+    for task in os.listdir('/proc/{}/task'.format(pid)):
+        found.append(frozenset(os.sched_getaffinity(int(task))))
+    return found
+
+
+def test_no_two_vms_share_a_cpu_also_of_two_batches(box):
+    n = len(os.sched_getaffinity(0))
+    if n < 2:
+        raise e2e.Skip('one CPU is not for two')
+    env = box.env(KTSTR_LOCK_DIR=box.file('locks'))
+    first = box.start(batch('--jobs', '1', program(box, ['idle/1'], 'first')), env=env)
+    wait_for_vms(box, 1)
+    second = box.start(batch(program(box, ['idle/{}'.format(i) for i in range(n)], 'second')), env=env)
+    pids = wait_for_vms(box, n)
+    time.sleep(0.5)
+    need(len(vm_processes(box)) == n, 'one more than there are CPUs runs')
+    places = []
+    for pid in pids:
+        need(len(set(cpus_of(pid))) == 1 and len(cpus_of(pid)[0]) == 1, str(cpus_of(pid)))
+        places.append(cpus_of(pid)[0])
+    need(len(set(places)) == n, str(places))
+    # The one that waits takes the place that becomes free.
+    first.kill()
+    first.communicate()
+    end = time.monotonic() + 20 * e2e.SLOW
+    while time.monotonic() < end and len(set(vm_processes(box)) - set(pids)) == 0:
+        time.sleep(0.01)
+    need(len(set(vm_processes(box)) - set(pids)) == 1, 'nothing took the place')
+    second.kill()
+    second.communicate()
+    box.need_clean()
+
+
+def test_place_that_others_hold_too_long_is_infra_and_an_interrupt_ends_the_wait(box):
+    env = box.env(KTSTR_LOCK_DIR=box.file('locks'))
+    n = len(os.sched_getaffinity(0))
+    first = box.start(batch(program(box, ['idle/{}'.format(i) for i in range(n)], 'first')), env=env)
+    wait_for_vms(box, n)
+    path = program(box, ['pass'], 'second')
+    result = box.run(*batch('--wait', '1', '--retries', '0', path), env=env)
+    need_table(result, {'second/pass': 'INFRA'}, INFRA)
+    need(b'CPU' in result.out, result.text())
+    second = box.start(batch(path), env=env)
+    time.sleep(1)
+    second.send_signal(signal.SIGINT)
+    result = box.finish(second)
+    need_table(result, {}, INTERRUPTED)
+    result = box.run(*batch('--no-locks', path), env=env)
+    need_table(result, {'second/pass': 'PASS'}, OK)
+    first.kill()
+    first.communicate()
     box.need_clean()
 
 
