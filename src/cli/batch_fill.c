@@ -147,6 +147,6 @@ void batch_fill_usage(struct batch_test *entry, const struct batch_vm *vm)
 	    (uint64_t)u->ru_utime.tv_sec * 1000000 + (uint64_t)u->ru_utime.tv_usec;
 	entry->resources.system_us =
 	    (uint64_t)u->ru_stime.tv_sec * 1000000 + (uint64_t)u->ru_stime.tv_usec;
-	entry->resources.max_rss_kib = (uint64_t)u->ru_maxrss;
+	entry->resources.max_rss_kib = vm->max_rss_kib;
 	entry->resources.overcommit = vm->overcommit;
 }

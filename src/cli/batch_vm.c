@@ -13,6 +13,7 @@
 #include "base/assert.h"
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/file.h"
 
 enum {
 	/* And so much per vCPU: a large VM is slow to start, not stuck. */
@@ -21,6 +22,7 @@ enum {
 	COMMAND_TIMEOUT_PER_CPU_MS = 100,
 	/* Beyond all limits that the VM process itself keeps: then it is the process that hangs. */
 	OVERDUE_GRACE_S = 20,
+	STATUS_MAX = 16 * 1024,
 };
 
 struct batch_vm *batch_vm_new(const struct batch_vm_config *config)
@@ -191,11 +193,26 @@ static void on_output(void *ctx, int fd UNUSED, const uint8_t *data, size_t n)
 	sink_write(&vm->output, data, n);
 }
 
+static void read_max_rss(struct batch_vm *vm)
+{
+	CLEANUP(freep) char *path = xasprintf("/proc/%d/status", (int)vm->process.pid);
+	CLEANUP(buf_fini) struct buf text = { 0 };
+	struct error unused;
+
+	/* A process that is gone already has none: 0 is "not known". */
+	if (file_read(path, STATUS_MAX, &text, &unused) < 0)
+		return;
+	const char *line = strstr(buf_str(&text), "VmHWM:");
+	if (line)
+		vm->max_rss_kib = strtoull(line + strlen("VmHWM:"), NULL, 10);
+}
+
 /* The process takes its VM down when the link is closed. */
 static void on_outcome(void *ctx)
 {
 	struct batch_vm *vm = ctx;
 
+	read_max_rss(vm);
 	judge(vm);
 	close_link(vm);
 }

@@ -62,6 +62,7 @@ struct session {
 	struct limit_timer timers[N_TIMERS];
 	bool frames_stalled; /* port 1 waits for the link */
 	bool vm_ended;
+	bool has_locks;
 	bool disk_stopped; /* comes last of a VM's end, also without a disk */
 	bool verdict_sent;
 	bool runner_gone;
@@ -412,11 +413,20 @@ static void on_disk_stopped(void *ctx)
 	judge_if_drained(s);
 }
 
+/* Before the verdict: who runs VMs one after the other need not wait for the teardown of each. */
+static void release_locks(struct session *s)
+{
+	for (size_t i = 0; s->has_locks && i < s->config->n_lock_fds; i++)
+		(void)fd_close(s->config->lock_fds[i]);
+	s->has_locks = false;
+}
+
 static void on_vm_end(void *ctx, enum vm_end end, const char *text)
 {
 	struct session *s = ctx;
 
 	s->end = end;
+	release_locks(s);
 	if (vm_first_run_ns(s->vm))
 		send_phase(s, PHASE_VCPU_RUN, vm_first_run_ns(s->vm));
 	(void)snprintf(s->end_text, sizeof(s->end_text), "%s", text);
@@ -576,6 +586,7 @@ static bool all_idle(const struct session *s)
 
 static void take_down(struct session *s)
 {
+	release_locks(s);
 	for (size_t i = 0; i < N_TIMERS; i++)
 		cancel_limit(s, i);
 	if (s->relay)
@@ -601,7 +612,7 @@ static void init(struct session *s, const struct session_config *config)
 		[TIMER_PANIC] = JUDGE_PANIC_GRACE,
 	};
 
-	*s = (struct session){ .config = config };
+	*s = (struct session){ .config = config, .has_locks = config->n_lock_fds > 0 };
 	for (size_t i = 0; i < N_TIMERS; i++)
 		s->timers[i] = (struct limit_timer){ .session = s, .limit = limits[i] };
 	s->decoder_storage = xmalloc(DECODER_STORAGE);

@@ -26,8 +26,8 @@ struct session_config {
 	/* The guest has a PID 1, or something that speaks like it, also where it is no Linux: to power off is no pass. */
 	bool has_init;
 	/*
-	 * Descriptors of the locks on the CPUs that this process runs on: its own copies, so that these CPUs stay taken
-	 * as long as it lives, whatever becomes of its runner.
+	 * Descriptors of the locks on the CPUs of this process: its own copies, so that these CPUs stay taken whatever becomes
+	 * of its runner. session_run closes them when no vCPU needs those CPUs any more.
 	 */
 	const int *lock_fds;
 	size_t n_lock_fds;

@@ -110,6 +110,7 @@ int vm_process_main(struct error *err)
 	if (res == 0) {
 		m.config.link_fd = VM_PROCESS_LINK_FD;
 		res = session_run(&m.config);
+		m.config.n_lock_fds = 0; /* it closed them */
 		if (res < 0)
 			(void)error_set(err, res, "the link to the runner");
 	}

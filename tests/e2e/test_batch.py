@@ -290,8 +290,7 @@ def test_fail_fast_starts_nothing_more(box):
 
 
 def test_vm_process_has_nothing_of_another(box):
-    child = box.start(batch('--overcommit', '4', '--output', box.file('out'), program(box, ['idle/1', 'idle/2', 'idle/3'])),
-                      env=box.env(KTSTR_LOCK_DIR=box.file('locks')))
+    child = box.start(batch('--overcommit', '4', '--output', box.file('out'), program(box, ['idle/1', 'idle/2', 'idle/3'])))
     pids = wait_for_vms(box, 3)
     time.sleep(0.3)
     sockets = []
@@ -327,7 +326,7 @@ def test_no_two_vms_share_a_cpu_also_of_two_batches(box):
     n = len(os.sched_getaffinity(0))
     if n < 2:
         raise e2e.Skip('one CPU is not for two')
-    env = box.env(KTSTR_LOCK_DIR=box.file('locks'))
+    env = box.env()
     first = box.start(batch('--jobs', '1', program(box, ['idle/1'], 'first')), env=env)
     wait_for_vms(box, 1)
     second = box.start(batch(program(box, ['idle/{}'.format(i) for i in range(n)], 'second')), env=env)
@@ -352,7 +351,7 @@ def test_no_two_vms_share_a_cpu_also_of_two_batches(box):
 
 
 def test_place_that_others_hold_too_long_is_infra_and_an_interrupt_ends_the_wait(box):
-    env = box.env(KTSTR_LOCK_DIR=box.file('locks'))
+    env = box.env()
     n = len(os.sched_getaffinity(0))
     first = box.start(batch(program(box, ['idle/{}'.format(i) for i in range(n)], 'first')), env=env)
     wait_for_vms(box, n)
