@@ -85,7 +85,7 @@ static const struct {
 	IOCTL(KVM_SIGNAL_MSI),
 	IOCTL(KVM_IOEVENTFD), /* DRIVER_OK, and back */
 	IOCTL(KVM_SET_GSI_ROUTING),
-	IOCTL(KVM_GET_REGS), /* of a vCPU that died */
+	IOCTL(KVM_GET_REGS), /* of a vCPU that died, or did not end in time */
 	IOCTL(KVM_GET_SREGS),
 	IOCTL(KVM_GET_MP_STATE),
 	{ SCMP_SYS(mmap), ARG(2, PROT_EXEC, 0) },
