@@ -50,9 +50,9 @@ struct batch_vm {
 	struct rusage usage; /* of the process, when GONE */
 	/* Its largest resident set: that of rusage also has ours, from the moment before it was executed. */
 	uint64_t max_rss_kib;
-	bool is_stopped;     /* by batch_vm_kill: its outcome means nothing */
-	uint32_t phase;      /* reached so far */
-	bool is_retried;     /* the owner's: another attempt follows */
+	bool is_stopped; /* by batch_vm_kill: its outcome means nothing */
+	uint32_t phase;  /* reached so far */
+	bool is_retried; /* the owner's: another attempt follows */
 	double
 	    overcommit; /* the owner's: vCPUs of all that ran per CPU, the most there was meanwhile */
 	/* Its own: */
