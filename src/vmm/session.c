@@ -347,6 +347,8 @@ static void send_notes(struct session *s)
 	if (s->judge.stall && s->judge.has_exit)
 		send_note(s, "the kernel reported a stall: %.*s", (int)strcspn(s->judge.why, "\n"),
 			  s->judge.why);
+	if (s->judge.has_exit && s->judge.limit != JUDGE_NO_LIMIT && s->end == VM_STOPPED)
+		send_note(s, "the guest did not power off after its exit: it was ended");
 	struct vm_stats stats;
 	vm_stats(s->vm, &stats);
 	for (size_t i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)

@@ -21,7 +21,7 @@ OK, FAILED, INCONCLUSIVE, INFRA, NOTHING, USAGE, INTERRUPTED = 0, 1, 2, 3, 4, 64
 
 # What guest_actor does by the first part of a test's name, and what that is.
 ACTS = {
-    'pass': 'PASS', 'com2_pass': 'PASS', 'fill': 'PASS', 'fail': 'FAIL', 'com2_fail': 'FAIL', 'silent': 'FAIL',
+    'pass': 'PASS', 'late_hang': 'PASS', 'com2_pass': 'PASS', 'fill': 'PASS', 'fail': 'FAIL', 'com2_fail': 'FAIL', 'silent': 'FAIL',
     'liar': 'FAIL', 'crash': 'FAIL', 'killed': 'FAIL', 'skip': 'SKIP', 'inconclusive': 'INCONCLUSIVE',
     'panic': 'PANIC', 'late_panic': 'PANIC', 'oops': 'PANIC', 'pid1_killed': 'PANIC', 'vanish': 'PANIC',
     'reset': 'PANIC', 'stall': 'STALL', 'hang': 'TIMEOUT', 'idle': 'TIMEOUT', 'early_reset': 'BOOT',
@@ -80,7 +80,7 @@ def mixed():
     """64 tests that hold every act."""
     names = ['{}/{}'.format(act, 'one') for act in ACTS]
     names += ['pass/{}'.format(i) for i in range(64 - len(names))]
-    return [(name, {'timeout_s': 1 if name.split('/')[0] in ('hang', 'idle') else 60}) for name in names]
+    return [(name, {'timeout_s': 1 if name.split('/')[0] in ('hang', 'idle', 'late_hang') else 60}) for name in names]
 
 
 def wanted_of(tests, base='program'):
@@ -118,6 +118,7 @@ def check_documents(box, document, tests):
     need(by_id['program/panic/one']['evidence']['panic'].endswith('Call Trace:\n'), str(by_id['program/panic/one']))
     need(by_id['program/crash/one']['evidence']['exit'] == {'kind': 'signal', 'value': 11}, str(by_id['program/crash/one']))
     need(by_id['program/hang/one']['evidence']['deadline_by'].startswith("frame 'command'"), str(by_id['program/hang/one']))
+    need(any('did not power off' in n for n in by_id['program/late_hang/one']['evidence']['notes']), 'late_hang')
     need(all(t['resources']['max_rss_kib'] > 1000 for t in document['tests']), 'resources')
     if shutil.which('xmllint'):
         done = subprocess.run(['xmllint', '--noout', '--schema', os.path.join(e2e.ROOT, 'docs/junit.xsd'), box.file('xml')],
