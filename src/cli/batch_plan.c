@@ -44,7 +44,11 @@ static int add_program(struct batch_plan *p, const char *path, struct error *err
 		add_trouble(p, path, how, err);
 		return 0;
 	}
-	p->programs[p->n_programs++] = (struct batch_program){ .path = path, .list = list };
+	p->programs[p->n_programs++] = (struct batch_program){
+		.path = path,
+		.command = strchr(path, '/') ? xstrdup(path) : xasprintf("./%s", path),
+		.list = list,
+	};
 	list = (struct test_list){ 0 };
 	return 0;
 }
@@ -207,8 +211,10 @@ void batch_plan_fini(struct batch_plan *p)
 {
 	for (size_t i = 0; i < p->n_tests; i++)
 		planned_test_fini(&p->tests[i]);
-	for (size_t i = 0; i < p->n_programs; i++)
+	for (size_t i = 0; i < p->n_programs; i++) {
 		test_list_fini(&p->programs[i].list);
+		freep(&p->programs[i].command);
+	}
 	freep(&p->tests);
 	freep(&p->programs);
 	freep(&p->troubles);

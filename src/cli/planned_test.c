@@ -99,7 +99,7 @@ void planned_test_prepare(struct planned_test *test, const struct test_options *
 			  struct batch_images *images)
 {
 	test->name = test->spec->name;
-	test->command[0] = (char *)(uintptr_t)test->program->path;
+	test->command[0] = test->program->command;
 	test->command[1] = (char *)(uintptr_t) "--ktstr-run";
 	test->command[2] = test->name;
 	test->is_decided = prepare(test, o, images, &test->why_not) < 0;

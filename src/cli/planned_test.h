@@ -12,6 +12,7 @@
 
 struct batch_program {
 	const char *path; /* as it was given */
+	char *command; /* the same for the guest: without a slash it would be a name to look for */
 	struct test_list list;
 };
 
