@@ -71,6 +71,7 @@ static void draw(struct batch *b)
 			.phase = vm->phase,
 			.start_ns = vm->start_ns,
 			.attempt = b->scheduler.jobs[vm->job].n_attempts,
+			.is_waiting = vm->state == BATCH_VM_STARTING,
 		};
 	}
 	const struct batch_view_state state = { .now_ns = clock_now_ns(),

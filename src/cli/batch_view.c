@@ -106,7 +106,7 @@ void batch_view_format_block(const struct batch_view_state *s, unsigned width, u
 		const struct batch_view_vm *vm = &s->vms[i];
 		line.len = 0;
 		buf_printf(&line, "  %8.1f s  %-9s %s", seconds(vm->start_ns, s->now_ns),
-			   frame_phase_name(vm->phase), vm->id);
+			   vm->is_waiting ? "waits" : frame_phase_name(vm->phase), vm->id);
 		if (vm->attempt > 1)
 			buf_printf(&line, " (attempt %u)", vm->attempt);
 		add_line(ret, buf_str(&line), width);

@@ -12,6 +12,7 @@ struct batch_view_vm {
 	uint32_t phase;    /* enum frame_phase_id reached */
 	uint64_t start_ns; /* of this attempt */
 	uint32_t attempt;  /* from 1 */
+	bool is_waiting;   /* for a place on the host */
 };
 
 struct batch_view_state {

@@ -96,6 +96,7 @@ static void test_block_tells_counts_time_and_what_runs(void **state UNUSED)
 
 	make_state(&s, vms, &counts);
 	s.n_vms = 2;
+	vms[1].is_waiting = true;
 	batch_view_format_block(&s, 80, 24, &block);
 	/* 25 of 100 in 100 s: the rest takes three times as long. */
 	assert_string_equal(
@@ -103,7 +104,7 @@ static void test_block_tells_counts_time_and_what_runs(void **state UNUSED)
 	    "25 of 100  24 PASS  1 PANIC  2 run  1:40  ETA 5:00\n"
 	    "     100.0 s  command   program/a_name/that_is/longer_than/many_lines "
 	    "(attempt \n"
-	    "     100.0 s  command   program/a_name/that_is/longer_than/many_lines\n");
+	    "     100.0 s  waits     program/a_name/that_is/longer_than/many_lines\n");
 }
 
 static void test_pipe_gets_lines_only(void **state UNUSED)
