@@ -58,6 +58,11 @@ static struct group group_at(const struct runs *r, size_t at)
 	return (struct group){ r->all + at, end - at };
 }
 
+/* The runs of a series on both sides; one side may have none. */
+struct pair {
+	struct group before, after;
+};
+
 static bool is_failure(uint32_t outcome)
 {
 	return outcome == OUTCOME_FAIL || (outcome >= OUTCOME_PANIC && outcome <= OUTCOME_BOOT);
@@ -158,22 +163,23 @@ static bool has_moved(const struct batch_shift *s, double percent, double absolu
 /* -- differences */
 
 static struct batch_difference *add(struct batch_comparison *c, enum batch_change change,
-				    const struct group *before, const struct group *after)
+				    const struct pair *p)
 {
-	const struct batch_test *b = worst(before), *a = worst(after);
+	const struct batch_test *b = worst(&p->before), *a = worst(&p->after);
 
 	if (c->n == 0 || num_is_pow2(c->n))
 		c->differences =
 		    xreallocarray(c->differences, c->n ? 2 * c->n : 1, sizeof(*c->differences));
+	ASSERT(a || b);
 	struct batch_difference *d = &c->differences[c->n++];
 	*d = (struct batch_difference){
 		.change = change,
-		.series = xstrdup(b ? before->runs->series : after->runs->series),
+		.series = xstrdup(b ? p->before.runs->series : p->after.runs->series),
 		.before = b ? b->outcome : BATCH_N_OUTCOMES,
 		.after = a ? a->outcome : BATCH_N_OUTCOMES,
-		.n_failed_before = count_failed(before),
-		.n_failed_after = count_failed(after),
-		.shift = { .n_before = before->n, .n_after = after->n },
+		.n_failed_before = count_failed(&p->before),
+		.n_failed_after = count_failed(&p->after),
+		.shift = { .n_before = p->before.n, .n_after = p->after.n },
 		.why = a && is_failure(a->outcome) ? a->why : NULL,
 	};
 	return d;
@@ -187,18 +193,17 @@ static void sample_durations(const struct group *g, struct sample *ret)
 			sample_add(ret, (double)g->runs[i].test->duration_us / 1e3);
 }
 
-static void compare_durations(struct batch_comparison *c, const struct group *before,
-			      const struct group *after, const struct batch_compare_gates *gates)
+static void compare_durations(struct batch_comparison *c, const struct pair *p,
+			      const struct batch_compare_gates *gates)
 {
 	struct sample b = { 0 }, a = { 0 };
 
-	sample_durations(before, &b);
-	sample_durations(after, &a);
+	sample_durations(&p->before, &b);
+	sample_durations(&p->after, &a);
 	if (b.n && a.n) {
 		struct batch_shift s = shift_of(&b, &a);
 		if (has_moved(&s, gates->percent, (double)gates->duration_us / 1e3))
-			add(c, s.after > s.before ? BATCH_CHANGE_SLOWER : BATCH_CHANGE_FASTER,
-			    before, after)
+			add(c, s.after > s.before ? BATCH_CHANGE_SLOWER : BATCH_CHANGE_FASTER, p)
 			    ->shift = s;
 	}
 	freep(&b.values);
@@ -275,9 +280,8 @@ static void sample_metric(const struct metrics *all, size_t *at, struct sample *
 		sample_add(ret, all->all[(*at)++].metric->value);
 }
 
-static void compare_metric(struct batch_comparison *c, const struct group *before,
-			   const struct group *after, double percent, const struct metric *m,
-			   struct sample *b, struct sample *a)
+static void compare_metric(struct batch_comparison *c, const struct pair *p, double percent,
+			   const struct metric *m, struct sample *b, struct sample *a)
 {
 	struct batch_shift s = shift_of(b, a);
 	bool grew = s.after > s.before, higher_is_better = strcmp(m->metric->better, "higher") == 0;
@@ -289,20 +293,19 @@ static void compare_metric(struct batch_comparison *c, const struct group *befor
 		return;
 	struct batch_difference *d = add(
 	    c, grew == higher_is_better ? BATCH_CHANGE_METRIC_BETTER : BATCH_CHANGE_METRIC_WORSE,
-	    before, after);
+	    p);
 	d->shift = s;
 	d->metric = xstrdup(m->key);
 	d->unit = xstrdup(m->metric->unit);
 }
 
-static void compare_metrics(struct batch_comparison *c, const struct group *before,
-			    const struct group *after, double percent)
+static void compare_metrics(struct batch_comparison *c, const struct pair *p, double percent)
 {
 	struct metrics b = { 0 }, a = { 0 };
 	size_t at_b = 0, at_a = 0;
 
-	metrics_init(&b, before);
-	metrics_init(&a, after);
+	metrics_init(&b, &p->before);
+	metrics_init(&a, &p->after);
 	while (at_b < b.n && at_a < a.n) {
 		struct sample sb = { 0 }, sa = { 0 };
 		const struct metric *m = &a.all[at_a];
@@ -312,7 +315,7 @@ static void compare_metrics(struct batch_comparison *c, const struct group *befo
 		if (order >= 0)
 			sample_metric(&a, &at_a, &sa);
 		if (order == 0)
-			compare_metric(c, before, after, percent, m, &sb, &sa);
+			compare_metric(c, p, percent, m, &sb, &sa);
 		freep(&sb.values);
 		freep(&sa.values);
 	}
@@ -322,35 +325,35 @@ static void compare_metrics(struct batch_comparison *c, const struct group *befo
 
 /* -- one series, all series */
 
-static void compare_outcomes(struct batch_comparison *c, const struct group *before,
-			     const struct group *after)
+static void compare_outcomes(struct batch_comparison *c, const struct pair *p)
 {
-	uint32_t b = worst(before)->outcome, a = worst(after)->outcome;
+	uint32_t b = worst(&p->before)->outcome, a = worst(&p->after)->outcome;
 
 	if (is_failure(a) && !is_failure(b))
-		add(c, BATCH_CHANGE_NEW_FAILURE, before, after);
+		add(c, BATCH_CHANGE_NEW_FAILURE, p);
 	else if (is_failure(a))
 		c->n_still_failing++;
 	else if (a == OUTCOME_PASS && is_failure(b))
-		add(c, BATCH_CHANGE_FIXED, before, after);
+		add(c, BATCH_CHANGE_FIXED, p);
 	else if (a != OUTCOME_PASS && (b == OUTCOME_PASS || is_failure(b)))
-		add(c, BATCH_CHANGE_NOT_MEASURED, before, after);
+		add(c, BATCH_CHANGE_NOT_MEASURED, p);
 }
 
-static void compare_series(struct batch_comparison *c, const struct group *before,
-			   const struct group *after, const struct batch_compare_gates *gates)
+static void compare_series(struct batch_comparison *c, const struct pair *p,
+			   const struct batch_compare_gates *gates)
 {
-	if (!after->n) {
-		add(c, BATCH_CHANGE_MISSING, before, after);
-	} else if (!before->n) {
+	if (!p->after.n) {
+		add(c, BATCH_CHANGE_MISSING, p);
+	} else if (!p->before.n) {
 		add(c,
-		    is_failure(worst(after)->outcome) ? BATCH_CHANGE_NEW_FAILURE : BATCH_CHANGE_NEW,
-		    before, after);
+		    is_failure(worst(&p->after)->outcome) ? BATCH_CHANGE_NEW_FAILURE
+							  : BATCH_CHANGE_NEW,
+		    p);
 	} else {
 		c->n_compared++;
-		compare_outcomes(c, before, after);
-		compare_durations(c, before, after, gates);
-		compare_metrics(c, before, after, gates->percent);
+		compare_outcomes(c, p);
+		compare_durations(c, p, gates);
+		compare_metrics(c, p, gates->percent);
 	}
 }
 
@@ -374,17 +377,17 @@ void batch_compare(const struct batch_result *before, const struct batch_result 
 	runs_init(&b, before);
 	runs_init(&a, after);
 	while (at_b < b.n || at_a < a.n) {
-		struct group gb = { 0 }, ga = { 0 };
+		struct pair p = { 0 };
 		int order = at_b == b.n   ? 1
 			    : at_a == a.n ? -1
 					  : strcmp(b.all[at_b].series, a.all[at_a].series);
 		if (order <= 0)
-			gb = group_at(&b, at_b);
+			p.before = group_at(&b, at_b);
 		if (order >= 0)
-			ga = group_at(&a, at_a);
-		compare_series(ret, &gb, &ga, gates);
-		at_b += gb.n;
-		at_a += ga.n;
+			p.after = group_at(&a, at_a);
+		compare_series(ret, &p, gates);
+		at_b += p.before.n;
+		at_a += p.after.n;
 	}
 	runs_fini(&b);
 	runs_fini(&a);

@@ -145,7 +145,7 @@ void random_batch(struct batch_result *b, uint64_t seed, size_t n_max)
 		make_test(b, &s, &scratch);
 }
 
-/* -- equality, member by member */
+/* -- equality, member by member; doubles are to come back exactly */
 
 #define SAME(member)                                                                               \
 	do {                                                                                       \
@@ -157,13 +157,6 @@ void random_batch(struct batch_result *b, uint64_t seed, size_t n_max)
 		if (strcmp(batch_text(a->member), batch_text(b->member)) != 0)                     \
 			return #member;                                                            \
 	} while (0)
-/* Doubles are to come back bit by bit. */
-#define SAME_BITS(member)                                                                          \
-	do {                                                                                       \
-		if (memcmp(&a->member, &b->member, sizeof(a->member)) != 0)                        \
-			return #member;                                                            \
-	} while (0)
-
 static const char *evidence_difference(const struct batch_evidence *a,
 				       const struct batch_evidence *b)
 {
@@ -195,7 +188,7 @@ static const char *resources_difference(const struct batch_resources *a,
 	SAME(max_rss_kib);
 	SAME(has_steal);
 	SAME(steal_us);
-	SAME_BITS(overcommit);
+	SAME(overcommit);
 	SAME_TEXT(cpus);
 	SAME(n_counters);
 	for (size_t i = 0; i < a->n_counters; i++) {
@@ -222,7 +215,7 @@ static const char *metrics_difference(const struct test_result *x, const struct 
 		SAME_TEXT(name);
 		SAME_TEXT(unit);
 		SAME_TEXT(better);
-		SAME_BITS(value);
+		SAME(value);
 		other = other->next;
 	}
 	return other == &y->metrics ? NULL : "metrics more";
@@ -241,7 +234,7 @@ static const char *results_difference(const struct test_results *x, const struct
 		SAME(has_outcome);
 		SAME(outcome);
 		SAME_TEXT(message);
-		SAME_BITS(duration_ms);
+		SAME(duration_ms);
 		if (!a->parent != !b->parent ||
 		    (a->parent && strcmp(a->parent->name, b->parent->name) != 0))
 			return "results' parent";
@@ -303,7 +296,7 @@ const char *batch_difference(const struct batch_result *a, const struct batch_re
 	SAME(n_shards);
 	SAME(jobs);
 	SAME(repeat);
-	SAME_BITS(overcommit);
+	SAME(overcommit);
 	SAME(interrupted);
 	SAME(n_tests);
 	for (size_t i = 0; i < a->n_tests; i++) {
