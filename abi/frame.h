@@ -68,6 +68,7 @@ enum frame_type {
 	FRAME_VM_STOP = 64,
 	FRAME_VM_TTY_INPUT = 65,
 	FRAME_VM_TTY_SIZE = 66, /* struct frame_tty_size */
+	FRAME_VM_CONFIG = 68,   /* the first one, to a VM process that was started anew */
 };
 
 /*

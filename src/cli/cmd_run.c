@@ -16,32 +16,23 @@
 #include <termios.h>
 #include <unistd.h>
 
-#include "abi/guest_config.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/file.h"
 #include "base/num.h"
 #include "cli/commands.h"
 #include "cli/disk.h"
 #include "cli/document.h"
 #include "cli/exit_code.h"
-#include "cli/guest_init.h"
-#include "cli/memory_size.h"
+#include "cli/guest_setup.h"
 #include "cli/report.h"
 #include "cli/run_options.h"
 #include "cli/runner.h"
-#include "image/initramfs.h"
-#include "image/kernel_cache.h"
-#include "image/kernel_image.h"
-#include "vmm/kvm_probe.h"
 #include "vmm/vm_process.h"
 
 enum {
 	/* And 2 s per CPU: a large VM on a loaded host is slow to start, not stuck. */
 	BOOT_TIMEOUT_S = 120,
 	BOOT_TIMEOUT_PER_CPU_S = 2,
-	MODULES_MAX = 8,
-	RECORDS_MAX = 11,
 };
 #define SINK_FILE_LIMIT (64 * MIB)
 
@@ -50,9 +41,7 @@ struct run {
 	const struct command_context *ctx;
 	struct run_options options;
 	enum reactor_backend backend;
-	char *cache_dir;
-	struct kernel_entry entry;
-	struct kernel_image kernel;
+	struct guest_setup setup;
 	struct initramfs initramfs;
 	struct buf cmdline;
 	struct disk disk;
@@ -63,27 +52,6 @@ struct run {
 	struct termios saved_termios;
 	bool raw_terminal;
 };
-
-/* Kernel */
-
-static int find_kernel(struct run *run, struct error *err)
-{
-	const struct kernel_image_config config = { .cache_dir = run->cache_dir,
-						    .as_is = run->options.kaslr };
-	struct kernel_image_config c = config;
-
-	if (kernel_find(run->cache_dir, run->options.kernel, &run->entry, err) < 0)
-		return err->code;
-	c.path = run->entry.image;
-	return kernel_image_open(&c, &run->kernel, err);
-}
-
-static int check_kvm(struct run *run, struct error *err)
-{
-	if (!run->kernel.is_linux || run->options.force)
-		return 0;
-	return kvm_probe_check_linux(run->cache_dir, err);
-}
 
 /* Initramfs */
 
@@ -106,177 +74,28 @@ static int open_initrd(struct run *run, struct error *err)
 	return 0;
 }
 
-static char *const shell_command[] = { (char[]){ "sh" }, NULL };
-
-/*
- * Whether modules are to be looked for. A kernel of one's own often has everything built in and no
- * module tree at all: then the image itself tells.
- */
-static bool needs_modules(const struct run *run, const char *const *modules)
-{
-	CLEANUP(freep) char *own = xasprintf("/lib/modules/%s", run->kernel.release);
-
-	if (!run->kernel.release[0])
-		return false;
-	if (run->options.modules_dir || run->entry.modules_dir || access(own, F_OK) == 0)
-		return true;
-	for (size_t i = 0; modules[i]; i++)
-		if (!kernel_image_has_driver(&run->kernel, modules[i]))
-			return true;
-	return false;
-}
-
-/* Of this VM's devices. */
-static void list_modules(const struct run_options *o, const char *ret[MODULES_MAX])
-{
-	size_t n = 0;
-
-	ret[n++] = "virtio_mmio";
-	ret[n++] = "virtio_console";
-	if (o->has_disk)
-		ret[n++] = "virtio_blk";
-	if (disk_fs_name(o->disk.fs))
-		ret[n++] = disk_fs_name(o->disk.fs);
-	if (o->net)
-		ret[n++] = "virtio_net";
-	if (run_options_has_net_pair(o))
-		ret[n++] = "macvlan";
-	ret[n] = NULL;
-}
-
-/* What PID 1 is told besides the command (abi/guest_config.h), on the heap. */
-static void list_records(const struct run_options *o, char *ret[RECORDS_MAX])
-{
-	const char *term = getenv("TERM");
-	const struct topology *t = &o->topology;
-	size_t n = 0;
-
-	ret[n++] = xstrdup("cwd=/");
-	ret[n++] = xstrdup("kmsg=1");
-	ret[n++] = xasprintf("env=TERM=%s", term ? term : "dumb");
-	ret[n++] = xasprintf("env=" GUEST_ENV_TOPOLOGY "=%u,%u,%u,%u", t->n_nodes, t->n_llcs,
-			     t->cores_per_llc, t->threads_per_core);
-	if (o->relay_guest)
-		ret[n++] = xasprintf("relay=%s", o->relay_guest);
-	if (o->interactive)
-		ret[n++] = xstrdup("tty=1");
-	if (o->forward_stdin)
-		ret[n++] = xstrdup("stdin=1");
-	if (o->net)
-		ret[n++] = xasprintf("net=%s", o->net);
-	if (run_options_has_net_pair(o)) {
-		ret[n++] = xstrdup("env=KTSTR_NETNS_A=" GUEST_NETNS_DIR "/a");
-		ret[n++] = xstrdup("env=KTSTR_NETNS_B=" GUEST_NETNS_DIR "/b");
-	}
-	ret[n] = NULL;
-}
-
-static int build_initramfs(struct run *run, struct error *err)
-{
-	const struct run_options *o = &run->options;
-	CLEANUP(freep) char *init_path = NULL;
-	const char *modules[MODULES_MAX];
-	char *records[RECORDS_MAX];
-
-	if (guest_init_path(run->cache_dir, &init_path, err) < 0)
-		return err->code;
-	list_modules(o, modules);
-	list_records(o, records);
-	const struct initramfs_config c = {
-		.init_path = init_path,
-		.busybox_path = access(KTSTR_BUSYBOX, R_OK) == 0 ? KTSTR_BUSYBOX : NULL,
-		.cache_dir = run->cache_dir,
-		.includes = o->includes,
-		.n_includes = o->n_includes,
-		.command = o->command[0] ? o->command : shell_command,
-		.kernel_release = run->kernel.release,
-		.modules_dir = o->modules_dir ? o->modules_dir : run->entry.modules_dir,
-		.modules = modules,
-		.config = (const char *const *)records,
-		.unpacked_max = o->memory_mib ? o->memory_mib * MIB : memory_size_of_host().ram,
-		.need_modules = needs_modules(run, modules),
-	};
-	int res = initramfs_build(&c, &run->initramfs, err);
-	for (size_t i = 0; records[i]; i++)
-		free(records[i]);
-	return res;
-}
-
-/* Memory */
-
-/* What needs no KVM to tell. */
-static int check_memory(const struct topology *t, uint64_t mib, struct error *err)
-{
-	const struct host_memory host = memory_size_of_host();
-	struct memory_layout layout;
-	struct arch_limits limits;
-
-	if (memory_layout_make(t, mib * MIB, &arch_memory_space, &layout, err) < 0)
-		return err->code;
-	arch_limits_read(-1, &limits);
-	if (arch_limits_check(&limits, t, memory_layout_end(&layout), err) < 0)
-		return err->code;
-	return memory_size_check_host(mib, &host, err);
-}
-
-/* Without --memory the least that it will be: the nodes' own and the default. */
-static int check_memory_asked_for(struct run *run, struct error *err)
-{
-	const struct run_options *o = &run->options;
-
-	if (!o->memory_mib)
-		return check_memory(&o->topology, memory_size_default_mib(&o->topology, 0), err);
-	if (check_memory(&o->topology, o->memory_mib, err) == 0)
-		return 0;
-	return error_prefix(err, "--memory %" PRIu64, o->memory_mib);
-}
-
-static int choose_memory(struct run *run, struct error *err)
-{
-	const struct memory_need need = {
-		.kernel_end = run->kernel.end,
-		.packed = run->initramfs.base_len + run->initramfs.suffix_len,
-		.unpacked = run->initramfs.unpacked_len,
-		.n_cpus = topology_n_cpus(&run->options.topology),
-	};
-	uint64_t asked_mib = run->options.memory_mib;
-
-	if (memory_size_choose(asked_mib, run->kernel.is_linux ? &need : NULL,
-			       &run->options.topology, &run->options.memory_mib, err) < 0)
-		return err->code;
-	return asked_mib ? 0 : check_memory(&run->options.topology, run->options.memory_mib, err);
-}
-
 static int prepare_initramfs(struct run *run, struct error *err)
 {
 	if (run->options.initrd) {
 		if (open_initrd(run, err) < 0)
 			return err->code;
-	} else if (run->kernel.is_linux) {
+	} else if (run->setup.kernel.is_linux) {
 		if (!run->options.command[0] && !run->options.interactive)
 			return error_set_usage(
 			    err, -EINVAL,
 			    "no command given: ktstr run [options] -- COMMAND ARGS...");
-		if (build_initramfs(run, err) < 0)
+		if (guest_setup_initramfs(&run->setup, &run->options, &run->initramfs, err) < 0)
 			return err->code;
 	} else if (run->options.command[0]) {
 		return error_set_usage(err, -EINVAL,
 				       "'%s' is not a Linux kernel: it cannot run a COMMAND",
-				       run->entry.image);
+				       run->setup.entry.image);
 	} else if (run_options_has_net_pair(&run->options)) {
 		return error_set_usage(err, -EINVAL,
 				       "'%s' is not a Linux kernel: it cannot make --net pair",
-				       run->entry.image);
+				       run->setup.entry.image);
 	}
 	return 0;
-}
-
-static void make_cmdline(struct run *run)
-{
-	buf_append_str(&run->cmdline, arch_default_cmdline());
-	for (size_t i = 0; i < run->options.n_append; i++)
-		buf_printf(&run->cmdline, " %s", run->options.append[i]);
-	(void)buf_str(&run->cmdline);
 }
 
 /* Disk, artefacts, relay */
@@ -287,7 +106,7 @@ static int open_disk(struct run *run, struct error *err)
 
 	if (!o->has_disk)
 		return 0;
-	if (disk_open(&o->disk, run->cache_dir, &run->disk, err) < 0)
+	if (disk_open(&o->disk, run->setup.cache_dir, &run->disk, err) < 0)
 		return err->code;
 	if (!o->disk.snapshot || run->disk.method != SCRATCH_COPIED)
 		return 0;
@@ -405,7 +224,7 @@ static int start_and_supervise(struct run *run, struct error *err)
 	struct vm_process process = VM_PROCESS_INIT;
 	uint64_t n_cpus = topology_n_cpus(&o->topology);
 	struct session_config config = {
-		.vm = { .kernel = &run->kernel,
+		.vm = { .kernel = &run->setup.kernel,
 			.initrd_fd = run->initramfs.base_fd,
 			.initrd_len = run->initramfs.base_len,
 			.initrd_suffix = run->initramfs.suffix,
@@ -460,8 +279,8 @@ static int finish(struct run *run, struct error *err)
 		.options = &run->options,
 		.result = res,
 		.disk = run->options.has_disk ? &run->disk : NULL,
-		.kernel = run->entry.image,
-		.release = run->kernel.release,
+		.kernel = run->setup.entry.image,
+		.release = run->setup.kernel.release,
 		.start_ns = run->ctx->start_ns,
 		.exit_code = exit_code_of_run(res),
 	};
@@ -487,12 +306,14 @@ static int finish(struct run *run, struct error *err)
 static int run_steps(struct run *run, struct error *err)
 {
 	if (reactor_backend_parse(getenv("KTSTR_REACTOR"), &run->backend, err) < 0 ||
-	    check_memory_asked_for(run, err) < 0 || file_cache_dir(&run->cache_dir, err) < 0 ||
-	    find_kernel(run, err) < 0 || check_kvm(run, err) < 0 || open_disk(run, err) < 0 ||
-	    prepare_initramfs(run, err) < 0 || choose_memory(run, err) < 0 ||
+	    guest_setup_check_memory(&run->options, err) < 0 ||
+	    guest_setup_kernel(&run->options, &run->setup, err) < 0 ||
+	    guest_setup_check_kvm(&run->options, &run->setup, err) < 0 || open_disk(run, err) < 0 ||
+	    prepare_initramfs(run, err) < 0 ||
+	    guest_setup_memory(&run->setup, &run->initramfs, &run->options, err) < 0 ||
 	    open_sinks(run, err) < 0 || open_relay(run, err) < 0)
 		return err->code;
-	make_cmdline(run);
+	guest_setup_cmdline(&run->options, &run->cmdline);
 	run_result_add_phase(&run->result, PHASE_IMAGE_READY, clock_now_ns(), false);
 	if (start_and_supervise(run, err) < 0)
 		return err->code;
@@ -511,16 +332,14 @@ static void run_fini(struct run *run)
 	freep(&run->keep_dir);
 	buf_fini(&run->cmdline);
 	initramfs_fini(&run->initramfs);
-	kernel_image_fini(&run->kernel);
-	kernel_entry_fini(&run->entry);
-	freep(&run->cache_dir);
+	guest_setup_fini(&run->setup);
 	run_options_fini(&run->options);
 }
 
 static int run_or_shell(const struct command_context *ctx, int argc, char **argv, bool interactive)
 {
 	struct run run = { .ctx = ctx,
-			   .kernel = KERNEL_IMAGE_INIT,
+			   .setup = GUEST_SETUP_INIT,
 			   .initramfs = INITRAMFS_INIT,
 			   .relay_fd = -1,
 			   .disk = DISK_INIT };

@@ -9,6 +9,9 @@ struct command_context {
 
 int cmd_run(const struct command_context *ctx, int argc, char **argv);
 int cmd_shell(const struct command_context *ctx, int argc, char **argv);
+int cmd_test(const struct command_context *ctx, int argc, char **argv);
+/* Not for users: a VM process (vmm/vm_process.h). */
+int cmd_vmm(const struct command_context *ctx, int argc, char **argv);
 int cmd_kernel(const struct command_context *ctx, int argc, char **argv);
 int cmd_topo(const struct command_context *ctx, int argc, char **argv);
 int cmd_plan(const struct command_context *ctx, int argc, char **argv);

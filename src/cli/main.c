@@ -5,6 +5,7 @@
  *	main.c		finds the subcommand
  *	cmd_run.c	run, shell: kernel -> initramfs -> VM process -> verdict (runner.c,
  *			report.c)
+ *	cmd_test.c	a batch of tests (batch.c), each in a VM of its own (batch_vm.c)
  *	cmd_report.c	results of batches
  *	cmd_kernel.c	the kernel cache
  *	cmd_plan.c	where a VM would run
@@ -27,10 +28,11 @@
 static const struct {
 	const char *name;
 	int (*run)(const struct command_context *ctx, int argc, char **argv);
-	const char *summary;
+	const char *summary; /* NULL: not for users */
 } commands[] = {
 	{ "run", cmd_run, "run a command in a VM and exit with its status" },
 	{ "shell", cmd_shell, "an interactive shell in a VM" },
+	{ "test", cmd_test, "run the tests of programs, each in a VM, many at a time" },
 	{ "report", cmd_report, "show, merge, export or compare results of batches" },
 	{ "kernel", cmd_kernel, "list, add, fetch or locate kernels" },
 	{ "topo", cmd_topo, "show what a host has or a guest sees; list presets" },
@@ -38,6 +40,7 @@ static const struct {
 	{ "locks", cmd_locks, "tell who holds which CPUs and caches of this host" },
 	{ "cleanup", cmd_cleanup, "remove lock files and cgroups of the dead" },
 	{ "doctor", cmd_doctor, "tell what this host can do, and what it lacks" },
+	{ "vmm", cmd_vmm, NULL },
 	{ "bench", cmd_bench, "measure the devices, beside QEMU and the bare host" },
 };
 
@@ -45,7 +48,8 @@ static int usage(FILE *to, int status)
 {
 	fputs("usage: ktstr COMMAND [options]\n", to);
 	for (size_t i = 0; i < ARRAY_SIZE(commands); i++)
-		fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
+		if (commands[i].summary)
+			fprintf(to, "  %-8s %s\n", commands[i].name, commands[i].summary);
 	fputs("`ktstr COMMAND --help` tells more; so does ktstr(1).\n", to);
 	return status;
 }

@@ -111,12 +111,12 @@ void report_outcome(const struct report *r)
 
 static int by_time(const void *a, const void *b)
 {
-	const struct runner_phase *pa = a, *pb = b;
+	const struct run_phase *pa = a, *pb = b;
 
 	return pa->time_ns < pb->time_ns ? -1 : pa->time_ns > pb->time_ns;
 }
 
-static size_t sorted_phases(const struct report *r, struct runner_phase phases[RUNNER_MAX_PHASES])
+static size_t sorted_phases(const struct report *r, struct run_phase phases[RUN_RESULT_MAX_PHASES])
 {
 	memcpy(phases, r->result->phases, sizeof(r->result->phases));
 	qsort(phases, r->result->n_phases, sizeof(*phases), by_time);
@@ -130,7 +130,7 @@ static double ms_since(uint64_t start_ns, uint64_t time_ns)
 
 void report_timeline(const struct report *r)
 {
-	struct runner_phase phases[RUNNER_MAX_PHASES];
+	struct run_phase phases[RUN_RESULT_MAX_PHASES];
 	size_t n = sorted_phases(r, phases);
 	double last = 0;
 
@@ -167,7 +167,7 @@ static json_t *json_text(const char *text, size_t n)
 
 static json_t *json_timeline(const struct report *r)
 {
-	struct runner_phase phases[RUNNER_MAX_PHASES];
+	struct run_phase phases[RUN_RESULT_MAX_PHASES];
 	size_t n = sorted_phases(r, phases);
 	json_t *list = json_array();
 

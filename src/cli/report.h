@@ -6,7 +6,7 @@
 
 #include "cli/disk.h"
 #include "cli/run_options.h"
-#include "cli/runner.h"
+#include "cli/run_result.h"
 
 struct report {
 	const struct run_options *options;

@@ -11,10 +11,8 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "abi/guest_config.h"
 #include "base/clock.h"
 #include "base/fd.h"
-#include "base/num.h"
 #include "cli/out.h"
 #include "link/link.h"
 
@@ -23,15 +21,13 @@ enum {
 	OVERDUE_GRACE_S = 10,
 	ESCAPE_KEY = 0x1d, /* Ctrl-] */
 	INPUT_CHUNK = 4096,
-	COM2_LINE_MAX = 4096,
-	/* What is kept of crash texts: the guest decides how many it sends. */
-	CRASH_MAX = 64 * 1024,
 };
 
 struct runner {
 	const struct runner_config *config;
 	struct vm_process *process;
 	struct run_result *result;
+	struct collector collector;
 	struct reactor *reactor;
 	struct link *link;
 	int signal_fd; /* what ends the run; also interrupts a blocked write */
@@ -43,52 +39,7 @@ struct runner {
 	struct reactor_op kill_timer;
 	bool discard_output; /* interrupted, or nobody reads it */
 	bool input_ended;
-	bool has_guest_frames;
-	struct buf com2_line;
-	bool com2_owes_empty_line;
-	bool com2_in_result; /* between the sentinels of a test's result */
-	struct buf com2_result;
-	uint64_t guest_offset_ns; /* smallest arrival - guest time seen: maps its clock to ours */
 };
-
-/* Results */
-
-void run_result_init(struct run_result *r)
-{
-	*r = (struct run_result){ .console = SINK_INIT,
-				  .com2 = SINK_INIT,
-				  .tty = SINK_INIT,
-				  .dmesg = SINK_INIT,
-				  .frames = SINK_INIT };
-	test_results_init(&r->tests);
-}
-
-void run_result_fini(struct run_result *r)
-{
-	buf_fini(&r->why);
-	buf_fini(&r->stats);
-	buf_fini(&r->crash);
-	for (size_t i = 0; i < r->n_notes; i++)
-		freep(&r->notes[i]);
-	sink_fini(&r->console);
-	sink_fini(&r->com2);
-	sink_fini(&r->tty);
-	sink_fini(&r->dmesg);
-	sink_fini(&r->frames);
-	test_results_fini(&r->tests);
-}
-
-void run_result_add_phase(struct run_result *r, uint32_t phase, uint64_t time_ns, bool is_guest)
-{
-	if (r->n_phases < RUNNER_MAX_PHASES)
-		r->phases[r->n_phases++] = (struct runner_phase){ time_ns, phase, is_guest };
-}
-
-void run_result_add_note(struct run_result *r, const char *text, size_t n)
-{
-	if (r->n_notes < RUNNER_MAX_NOTES)
-		r->notes[r->n_notes++] = xasprintf("%.*s", (int)n, text);
-}
 
 /* Stopping */
 
@@ -148,188 +99,47 @@ static void write_out(struct runner *r, int fd, const uint8_t *data, size_t n)
 
 /* Frames */
 
-static void on_phase(struct runner *r, const struct frame *f, bool is_guest)
+static void on_output(void *ctx, int fd, const uint8_t *data, size_t n)
 {
-	struct frame_phase p;
-
-	if (f->header.length != sizeof(p))
-		return;
-	memcpy(&p, f->payload, sizeof(p));
-	if (is_guest) {
-		uint64_t offset = clock_now_ns() - p.time_ns;
-		if (!r->guest_offset_ns || offset < r->guest_offset_ns)
-			r->guest_offset_ns = offset;
-	}
-	run_result_add_phase(r->result, p.phase, p.time_ns, is_guest);
+	write_out(ctx, fd, data, n);
 }
 
-static bool starts_with(const struct buf *line, const char *prefix)
+static void on_tty(void *ctx, const uint8_t *data, size_t n)
 {
-	size_t n = strlen(prefix);
+	struct runner *r = ctx;
 
-	return line->len >= n && memcmp(line->data, prefix, n) == 0;
+	if (r->config->interactive)
+		write_out(r, STDOUT_FILENO, data, n);
 }
 
-/* The lines of a test's result, sentinels included, are for nobody to read. True: this was one. */
-static bool take_com2_result(struct runner *r)
+static void on_outcome(void *ctx)
 {
-	if (starts_with(&r->com2_line, GUEST_SENTINEL_START)) {
-		r->com2_in_result = true;
-		r->com2_result.len = 0;
-		return true;
-	}
-	if (!r->com2_in_result)
-		return false;
-	if (starts_with(&r->com2_line, GUEST_SENTINEL_END)) {
-		r->com2_in_result = false;
-		test_results_add(&r->result->tests, FRAME_TEST_RESULT, r->com2_result.data,
-				 r->com2_result.len);
-	} else if (r->com2_result.len <= TEST_RECORD_MAX) { /* one that is longer is refused */
-		buf_append(&r->com2_result, r->com2_line.data, r->com2_line.len);
-	}
-	return true;
-}
+	struct runner *r = ctx;
 
-/*
- * The fallback of a guest without port 1: its output comes as it is over COM2, what PID 1 says
- * there is marked, and its sentinels, each with an empty line before it, are not for the user. Once
- * a frame of the guest arrived, COM2 carries crash reports only.
- */
-static void end_com2_line(struct runner *r)
-{
-	static const char *const sentinels[] = { GUEST_SENTINEL_EXIT, GUEST_SENTINEL_INIT };
-	const struct buf *line = &r->com2_line;
-	bool is_sentinel = take_com2_result(r);
-	bool is_empty = line->len == strspn(buf_str(&r->com2_line), "\r\n");
-
-	for (size_t i = 0; i < ARRAY_SIZE(sentinels); i++)
-		is_sentinel |= starts_with(line, sentinels[i]);
-	if (r->com2_owes_empty_line && !is_sentinel)
-		write_out(r, STDOUT_FILENO, (const uint8_t *)"\n", 1);
-	r->com2_owes_empty_line = is_empty;
-	if (!is_sentinel && !is_empty)
-		write_out(r, starts_with(line, GUEST_INIT_SAYS) ? STDERR_FILENO : STDOUT_FILENO,
-			  line->data, line->len);
-	r->com2_line.len = 0;
-}
-
-static void on_com2(struct runner *r, const struct frame *f)
-{
-	sink_write(&r->result->com2, f->payload, f->header.length);
-	if (r->has_guest_frames)
-		return;
-	for (size_t i = 0; i < f->header.length; i++) {
-		buf_append(&r->com2_line, &f->payload[i], 1);
-		if (f->payload[i] == '\n' || r->com2_line.len >= COM2_LINE_MAX)
-			end_com2_line(r);
-	}
-}
-
-static void on_outcome(struct runner *r, const struct frame *f)
-{
-	struct run_result *res = r->result;
-
-	if (f->header.length < sizeof(res->outcome))
-		return;
-	if (r->com2_line.len)
-		end_com2_line(r);
-	memcpy(&res->outcome, f->payload, sizeof(res->outcome));
-	buf_append(&res->why, f->payload + sizeof(res->outcome),
-		   f->header.length - sizeof(res->outcome));
-	res->has_outcome = true;
 	reactor_stop(r->reactor, 0);
 }
 
-static void on_tty(struct runner *r, const struct frame *f)
-{
-	if (r->config->interactive)
-		write_out(r, STDOUT_FILENO, f->payload, f->header.length);
-	sink_write(&r->result->tty, f->payload, f->header.length);
-}
-
-static void on_test_frame(struct runner *r, const struct frame *f)
-{
-	uint8_t header[FRAME_HEADER_SIZE];
-
-	r->result->result_bytes += f->header.length;
-	test_results_add(&r->result->tests, f->header.type, f->payload, f->header.length);
-	if (r->result->frames.fd < 0)
-		return;
-	frame_header_encode(&f->header, header);
-	sink_write(&r->result->frames, header, sizeof(header));
-	sink_write(&r->result->frames, f->payload, f->header.length);
-}
+static const struct collector_ops collector_callbacks = { on_output, on_tty, on_outcome };
 
 static void on_frame(void *ctx, const struct frame *f)
 {
 	struct runner *r = ctx;
-	struct run_result *res = r->result;
 
-	if (f->header.type < ARRAY_SIZE(res->n_frames))
-		res->n_frames[f->header.type]++;
-	r->has_guest_frames |= f->header.type < FRAME_EXIT_ACK;
-	switch (f->header.type) {
-	case FRAME_STDOUT:
-		write_out(r, STDOUT_FILENO, f->payload, f->header.length);
-		break;
-	case FRAME_STDERR:
-		write_out(r, STDERR_FILENO, f->payload, f->header.length);
-		break;
-	case FRAME_VM_TTY:
-		on_tty(r, f);
-		break;
-	case FRAME_PHASE:
-		on_phase(r, f, true);
-		break;
-	case FRAME_VM_PHASE:
-		on_phase(r, f, false);
-		break;
-	case FRAME_KERNEL_LOG:
-		sink_write(&res->dmesg, f->payload, f->header.length);
-		break;
-	case FRAME_VM_SERIAL:
-		sink_write(&res->console, f->payload, f->header.length);
-		break;
-	case FRAME_VM_COM2:
-		on_com2(r, f);
-		break;
-	case FRAME_CRASH:
-		buf_append(&res->crash, f->payload,
-			   num_min(f->header.length, CRASH_MAX - res->crash.len));
-		break;
-	case FRAME_VM_NOTE:
-		run_result_add_note(res, (const char *)f->payload, f->header.length);
-		break;
-	case FRAME_VM_STATS:
-		buf_append(&res->stats, f->payload, f->header.length);
-		break;
-	case FRAME_VM_OUTCOME:
-		on_outcome(r, f);
-		break;
-	default:
-		if (f->header.type < FRAME_STDOUT && f->header.type != FRAME_EXIT)
-			on_test_frame(r, f);
-		break;
-	}
+	collector_add(&r->collector, f);
 }
 
 /* Ends the run with our own trouble as its reason, unless there is a verdict already. */
 static void fail(struct runner *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void fail(struct runner *r, const char *fmt, ...)
 {
-	struct run_result *res = r->result;
 	char text[160];
 	va_list ap;
 
 	reactor_stop(r->reactor, 0);
-	if (res->has_outcome)
-		return;
 	va_start(ap, fmt);
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
-	buf_append_str(&res->why, text);
-	res->outcome = (struct frame_outcome){ .outcome = OUTCOME_INFRA };
-	res->has_outcome = true;
+	run_result_fail(r->result, text);
 }
 
 /* An event source that broke: without it nobody would see the VM process's end, or a signal. */
@@ -484,13 +294,6 @@ static int open_signals(struct runner *r, sigset_t *old, struct error *err)
 
 /* The whole */
 
-static void move_guest_phases(struct runner *r)
-{
-	for (size_t i = 0; i < r->result->n_phases; i++)
-		if (r->result->phases[i].is_guest)
-			r->result->phases[i].time_ns += r->guest_offset_ns;
-}
-
 static void cancel(struct runner *r, struct reactor_op *op)
 {
 	if (!reactor_op_is_idle(op))
@@ -509,8 +312,6 @@ static void take_down(struct runner *r)
 	cancel(r, &r->kill_timer);
 	reactor_turn(r->reactor, 0); /* the link's memory */
 	r->reactor = reactor_free(r->reactor);
-	buf_fini(&r->com2_line);
-	buf_fini(&r->com2_result);
 }
 
 static int set_up(struct runner *r, sigset_t *old, struct error *err)
@@ -542,14 +343,16 @@ int runner_run(const struct runner_config *config, struct vm_process *process,
 			    .resize_fd = -1 };
 	sigset_t old;
 
+	collector_init(&r.collector, result, &collector_callbacks, &r);
 	int res = set_up(&r, &old, err);
 	if (res == 0)
 		(void)reactor_run(r.reactor); /* its status is always 0: the result says it all */
 	else
 		vm_process_kill(process);
-	move_guest_phases(&r);
+	collector_finish(&r.collector);
 	if (r.reactor)
 		take_down(&r);
+	collector_fini(&r.collector);
 	fd_closep(&r.signal_fd);
 	fd_closep(&r.resize_fd);
 	(void)sigprocmask(SIG_SETMASK, &old, NULL);

@@ -6,6 +6,7 @@
 
 #include "base/assert.h"
 #include "base/clock.h"
+#include "base/log.h"
 #include "base/num.h"
 
 static const unsigned retries_ms[] = LOCK_WATCH_RETRIES_MS;
@@ -80,10 +81,15 @@ static void look_at(struct waiter *w, uint64_t when_ns)
 static void time_out(struct waiter *w)
 {
 	CLEANUP(buf_fini) struct buf holders = { 0 };
+	struct error err;
 
+	/* Who is in the way by now; else, who was at the last attempt. */
+	if (lock_scan_read(&w->acquire.scan, &err) < 0)
+		log_debug("holders are not read again: %s", err.text);
 	acquire_describe_holders(&w->acquire, &holders);
 	finish(w, error_set_text(&w->err, -ETIMEDOUT,
-				 "no place on this host within %" PRIu64 " s; in use: %s",
+				 "no place on this host within %" PRIu64 " s; in use: %s "
+				 "(`ktstr locks --json` tells more)",
 				 (w->deadline_ns - w->started_ns) / NS_PER_S, buf_str(&holders)));
 }
 

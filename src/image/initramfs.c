@@ -42,6 +42,8 @@ void initramfs_fini(struct initramfs *r)
 {
 	fd_closep(&r->base_fd);
 	freep(&r->suffix);
+	freep(&r->exec);
+	freep(&r->modules);
 	*r = INITRAMFS_INIT;
 }
 
@@ -203,20 +205,21 @@ static void add_record(struct buf *b, const char *key, const char *value)
 }
 
 /* The second stream: GUEST_CONFIG_PATH alone. Its folder is the base's. */
-static int build_suffix(const struct initramfs_config *config, const struct initramfs_plan *plan,
-			struct initramfs *r, struct error *err)
+int initramfs_make_suffix(const struct initramfs *base, char *const *command,
+			  const char *const *config, uint8_t **ret, size_t *ret_len,
+			  struct error *err)
 {
 	CLEANUP(lz4_legacy_fini) struct lz4_legacy z = { 0 };
 	CLEANUP(buf_fini) struct buf records = { 0 };
 	CLEANUP(buf_fini) struct buf out = { 0 };
 	struct cpio cpio;
 
-	add_record(&records, "exec=", plan->exec);
-	for (size_t i = 0; config->command[i]; i++)
-		add_record(&records, "arg=", config->command[i]);
-	buf_append(&records, plan->modules.data, plan->modules.len);
-	for (size_t i = 0; config->config && config->config[i]; i++)
-		add_record(&records, "", config->config[i]);
+	add_record(&records, "exec=", base->exec);
+	for (size_t i = 0; command[i]; i++)
+		add_record(&records, "arg=", command[i]);
+	buf_append(&records, base->modules, base->modules_len);
+	for (size_t i = 0; config && config[i]; i++)
+		add_record(&records, "", config[i]);
 
 	struct cpio_entry e = { .path = GUEST_CONFIG_PATH,
 				.mode = S_IFREG | 0600,
@@ -228,8 +231,8 @@ static int build_suffix(const struct initramfs_config *config, const struct init
 	    cpio_write(&cpio, records.data, records.len, err) < 0 || cpio_finish(&cpio, err) < 0 ||
 	    lz4_legacy_finish(&z, 4, err) < 0)
 		return err->code;
-	r->suffix_len = out.len;
-	r->suffix = TAKE_PTR(out.data);
+	*ret_len = out.len;
+	*ret = TAKE_PTR(out.data);
 	return 0;
 }
 
@@ -279,10 +282,14 @@ int initramfs_build(const struct initramfs_config *config, struct initramfs *ret
 				 : build_base(config, &cache, key, &plan, &r.base_fd, err);
 	if (res < 0)
 		return res;
-	if (build_suffix(config, &plan, &r, err) < 0)
-		return err->code;
 	r.base_len = plan.base_len;
 	r.unpacked_len = plan.unpacked_len;
+	r.exec = TAKE_PTR(plan.exec);
+	r.modules_len = plan.modules.len;
+	r.modules = (char *)TAKE_PTR(plan.modules.data);
+	if (initramfs_make_suffix(&r, config->command, config->config, &r.suffix, &r.suffix_len,
+				  err) < 0)
+		return err->code;
 	*ret = r;
 	r = INITRAMFS_INIT;
 	return 0;

@@ -30,6 +30,9 @@ struct initramfs {
 	uint8_t *suffix;   /* owned; goes right behind the base */
 	size_t suffix_len;
 	uint64_t unpacked_len; /* bytes of the files in whole pages, for the memory estimate */
+	char *exec;            /* owned; the program's path in the guest */
+	char *modules;         /* owned; "module=..." records, each with its NUL */
+	size_t modules_len;
 };
 #define INITRAMFS_INIT ((struct initramfs){ .base_fd = -1 })
 
@@ -41,4 +44,10 @@ struct initramfs {
  */
 MUST_CHECK int initramfs_build(const struct initramfs_config *config, struct initramfs *ret,
 			       struct error *err);
+/*
+ * Another suffix for @base, for the same program with other arguments and records. The caller frees *ret.
+ */
+MUST_CHECK int initramfs_make_suffix(const struct initramfs *base, char *const *command,
+				     const char *const *config, uint8_t **ret, size_t *ret_len,
+				     struct error *err);
 void initramfs_fini(struct initramfs *r); /* idempotent */

@@ -12,6 +12,7 @@
 #include <hwloc.h>
 
 #include "base/file.h"
+#include "plan/host_cache.h"
 
 enum { STATUS_MAX = 65536 };
 
@@ -245,12 +246,35 @@ static int discover(const char *spec, struct host **ret, struct error *err)
 	return convert(t, &allowed, ret, err);
 }
 
+/* The same with a file that knows this machine, where there can be one. */
+static int discover_once(const char *cache_path, struct host **ret, struct error *err)
+{
+	char key[HOST_CACHE_KEY_MAX];
+	struct id_set allowed;
+
+	if (!cache_path || host_cache_key(key) < 0)
+		return discover(NULL, ret, err);
+	if (host_read_allowed(NULL, &allowed, err) < 0)
+		return err->code;
+	*ret = host_cache_read(cache_path, key, &allowed);
+	if (*ret)
+		return 0;
+	if (discover(NULL, ret, err) < 0)
+		return err->code;
+	host_cache_write(cache_path, key, *ret);
+	return 0;
+}
+
 int host_source_get(struct host_source *s, const struct host **ret, struct error *err)
 {
-	if (!s->host && discover(s->spec, &s->host, err) < 0)
-		return err->code;
-	*ret = s->host;
-	return 0;
+	int res = 0;
+
+	if (!s->host)
+		res = s->spec ? discover(s->spec, &s->host, err)
+			      : discover_once(s->cache_path, &s->host, err);
+	if (res == 0)
+		*ret = s->host;
+	return res;
 }
 
 void host_source_fini(struct host_source *s)

@@ -18,6 +18,8 @@ struct host_source {
 	 * as lstopo(1) has it: "numa:2 l3:2 core:4 pu:2". Borrowed.
 	 */
 	const char *spec;
+	/* Of this machine: a file in which the host is looked for first, and left for others (host_cache.h). NULL: none. Borrowed. */
+	const char *cache_path;
 	struct host *host;
 };
 

@@ -5,6 +5,7 @@
 #include <string.h>
 
 #include "abi/guest_config.h"
+#include "base/clock.h"
 #include "base/num.h"
 
 void judge_init(struct judge *j, bool bare)
@@ -204,17 +205,27 @@ static enum outcome decide_no_exit(const struct judge *j, enum vm_end end, const
 	return set_why(why, OUTCOME_INFRA, "the VM was stopped", NULL);
 }
 
+/* Which frame, or what else, the deadline that passed was counted from. */
+static const char *limit_origin(enum judge_limit limit)
+{
+	return limit == JUDGE_COMMAND_TIMEOUT ? "frame 'command'" : "the VM's start";
+}
+
 static enum outcome decide_limit(const struct judge *j, char why[static JUDGE_TEXT_MAX])
 {
-	char text[128];
+	char text[160];
 
-	(void)snprintf(text, sizeof(text), "no end in time; last phase reached: %s",
-		       frame_phase_name(j->last_phase));
+	(void)snprintf(text, sizeof(text),
+		       "no end in time; last phase reached: %s (limit: %.3g s from %s on)",
+		       frame_phase_name(j->last_phase), (double)j->limit_ns / (double)NS_PER_S,
+		       limit_origin(j->limit));
 	switch (j->limit) {
 	case JUDGE_TIMEOUT:
 		return set_why(
 		    why, j->last_phase >= PHASE_INIT || j->bare ? OUTCOME_TIMEOUT : OUTCOME_BOOT,
 		    text, NULL);
+	case JUDGE_COMMAND_TIMEOUT:
+		return set_why(why, OUTCOME_TIMEOUT, text, NULL);
 	case JUDGE_BOOT_TIMEOUT:
 		return set_why(why, OUTCOME_BOOT, text, NULL);
 	case JUDGE_INTERRUPTED:

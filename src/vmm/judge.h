@@ -14,6 +14,7 @@ enum judge_limit {
 	JUDGE_NO_LIMIT,
 	JUDGE_TIMEOUT,
 	JUDGE_BOOT_TIMEOUT,
+	JUDGE_COMMAND_TIMEOUT, /* counted from the frame that the command starts */
 	JUDGE_PANIC_GRACE,
 	JUDGE_INTERRUPTED
 };
@@ -35,7 +36,8 @@ struct judge {
 	char init_error[512];
 	uint32_t last_phase;
 	enum judge_limit limit;
-	bool bare; /* no Linux in it: powering off is success */
+	uint64_t limit_ns; /* how long it was */
+	bool bare;         /* no Linux in it: powering off is success */
 };
 
 void judge_init(struct judge *j, bool bare);

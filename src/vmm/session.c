@@ -35,7 +35,7 @@ enum {
 	VCPU_NOTES_MAX = 8,
 };
 
-enum { TIMER_DEADLINE, TIMER_BOOT, TIMER_PANIC, N_TIMERS };
+enum { TIMER_DEADLINE, TIMER_BOOT, TIMER_COMMAND, TIMER_PANIC, N_TIMERS };
 
 struct session;
 
@@ -43,6 +43,7 @@ struct limit_timer {
 	struct reactor_op op;
 	struct session *session;
 	enum judge_limit limit; /* what it means when it passes */
+	uint64_t delay_ns;
 };
 
 struct session {
@@ -61,6 +62,7 @@ struct session {
 	struct limit_timer timers[N_TIMERS];
 	bool frames_stalled; /* port 1 waits for the link */
 	bool vm_ended;
+	bool has_locks;
 	bool disk_stopped; /* comes last of a VM's end, also without a disk */
 	bool verdict_sent;
 	bool runner_gone;
@@ -78,12 +80,14 @@ static void send_phase(struct session *s, enum frame_phase_id phase, uint64_t ti
 		  sizeof(struct frame_phase));
 }
 
-static void stop_vm(struct session *s, enum judge_limit limit)
+static void stop_vm(struct session *s, enum judge_limit limit, uint64_t delay_ns)
 {
 	if (!s->vm || s->vm_ended)
 		return;
-	if (s->judge.limit == JUDGE_NO_LIMIT)
+	if (s->judge.limit == JUDGE_NO_LIMIT) {
 		s->judge.limit = limit;
+		s->judge.limit_ns = delay_ns;
+	}
 	vm_stop(s->vm, VM_STOPPED);
 }
 
@@ -92,13 +96,15 @@ static void on_timer(struct reactor_op *op, int res, bool more UNUSED)
 	struct limit_timer *t = container_of(op, struct limit_timer, op);
 
 	if (res == 0)
-		stop_vm(t->session, t->limit);
+		stop_vm(t->session, t->limit, t->delay_ns);
 }
 
 static void arm_limit(struct session *s, size_t i, uint64_t delay_ns)
 {
-	if (delay_ns && reactor_op_is_idle(&s->timers[i].op))
-		reactor_timer(s->reactor, &s->timers[i].op, clock_now_ns() + delay_ns, on_timer);
+	if (!delay_ns || !reactor_op_is_idle(&s->timers[i].op))
+		return;
+	s->timers[i].delay_ns = delay_ns;
+	reactor_timer(s->reactor, &s->timers[i].op, clock_now_ns() + delay_ns, on_timer);
 }
 
 static void cancel_limit(struct session *s, size_t i)
@@ -151,6 +157,8 @@ static void on_guest_phase(struct session *s, const struct frame *f)
 		return;
 	memcpy(&phase, f->payload, sizeof(phase));
 	judge_phase(&s->judge, phase.phase);
+	if (phase.phase == PHASE_COMMAND && !s->vm_ended)
+		arm_limit(s, TIMER_COMMAND, s->config->command_timeout_ns);
 }
 
 static void on_guest_exit(struct session *s, const struct frame *f)
@@ -339,6 +347,8 @@ static void send_notes(struct session *s)
 	if (s->judge.stall && s->judge.has_exit)
 		send_note(s, "the kernel reported a stall: %.*s", (int)strcspn(s->judge.why, "\n"),
 			  s->judge.why);
+	if (s->judge.has_exit && s->judge.limit != JUDGE_NO_LIMIT && s->end == VM_STOPPED)
+		send_note(s, "the guest did not power off after its exit: it was ended");
 	struct vm_stats stats;
 	vm_stats(s->vm, &stats);
 	for (size_t i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)
@@ -405,11 +415,20 @@ static void on_disk_stopped(void *ctx)
 	judge_if_drained(s);
 }
 
+/* Before the verdict: who runs VMs one after the other need not wait for the teardown of each. */
+static void release_locks(struct session *s)
+{
+	for (size_t i = 0; s->has_locks && i < s->config->n_lock_fds; i++)
+		(void)fd_close(s->config->lock_fds[i]);
+	s->has_locks = false;
+}
+
 static void on_vm_end(void *ctx, enum vm_end end, const char *text)
 {
 	struct session *s = ctx;
 
 	s->end = end;
+	release_locks(s);
 	if (vm_first_run_ns(s->vm))
 		send_phase(s, PHASE_VCPU_RUN, vm_first_run_ns(s->vm));
 	(void)snprintf(s->end_text, sizeof(s->end_text), "%s", text);
@@ -445,7 +464,7 @@ static void on_link_frame(void *ctx, const struct frame *f)
 		return;
 	switch (f->header.type) {
 	case FRAME_VM_STOP:
-		stop_vm(s, JUDGE_INTERRUPTED);
+		stop_vm(s, JUDGE_INTERRUPTED, 0);
 		break;
 	case FRAME_VM_TTY_INPUT:
 		buf_append(&s->tty_input, f->payload, f->header.length);
@@ -494,7 +513,7 @@ static void on_link_closed(void *ctx, int err UNUSED)
 
 	/* Nobody is left to tell: end the VM and go. */
 	s->runner_gone = true;
-	stop_vm(s, JUDGE_INTERRUPTED);
+	stop_vm(s, JUDGE_INTERRUPTED, 0);
 	resume_frames(s);
 	finish_if_taken(s);
 }
@@ -569,6 +588,7 @@ static bool all_idle(const struct session *s)
 
 static void take_down(struct session *s)
 {
+	release_locks(s);
 	for (size_t i = 0; i < N_TIMERS; i++)
 		cancel_limit(s, i);
 	if (s->relay)
@@ -590,15 +610,16 @@ static void init(struct session *s, const struct session_config *config)
 	static const enum judge_limit limits[N_TIMERS] = {
 		[TIMER_DEADLINE] = JUDGE_TIMEOUT,
 		[TIMER_BOOT] = JUDGE_BOOT_TIMEOUT,
+		[TIMER_COMMAND] = JUDGE_COMMAND_TIMEOUT,
 		[TIMER_PANIC] = JUDGE_PANIC_GRACE,
 	};
 
-	*s = (struct session){ .config = config };
+	*s = (struct session){ .config = config, .has_locks = config->n_lock_fds > 0 };
 	for (size_t i = 0; i < N_TIMERS; i++)
 		s->timers[i] = (struct limit_timer){ .session = s, .limit = limits[i] };
 	s->decoder_storage = xmalloc(DECODER_STORAGE);
 	frame_decoder_init(&s->decoder, s->decoder_storage, DECODER_STORAGE, grow_decoder, s);
-	judge_init(&s->judge, !config->vm.kernel->is_linux);
+	judge_init(&s->judge, !config->vm.kernel->is_linux && !config->has_init);
 }
 
 int session_run(struct session_config *config)

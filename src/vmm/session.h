@@ -20,9 +20,18 @@ struct session_config {
 	int link_fd;  /* owned by session_run */
 	int relay_fd; /* owned by session_run: listening socket, -1: none */
 	uint16_t rows, cols;
-	uint64_t timeout_ns;      /* for the whole run; 0: none */
-	uint64_t boot_timeout_ns; /* until PID 1's first frame; 0: none */
-	bool confine;             /* as in vm_config */
+	uint64_t timeout_ns;         /* for the whole run; 0: none */
+	uint64_t boot_timeout_ns;    /* until PID 1's first frame; 0: none */
+	uint64_t command_timeout_ns; /* from PID 1's frame that the command starts; 0: none */
+	/* The guest has a PID 1, or something that speaks like it, also where it is no Linux: to power off is no pass. */
+	bool has_init;
+	/*
+	 * Descriptors of the locks on the CPUs of this process: its own copies, so that these CPUs stay taken whatever becomes
+	 * of its runner. session_run closes them when no vCPU needs those CPUs any more.
+	 */
+	const int *lock_fds;
+	size_t n_lock_fds;
+	bool confine; /* as in vm_config */
 };
 
 /*

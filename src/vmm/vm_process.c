@@ -3,13 +3,16 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <signal.h>
+#include <spawn.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
+#include <sys/stat.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
 #include "base/fd.h"
+#include "vmm/vm_message.h"
 
 /*
  * A terminal's signals go to the whole foreground group: what to do about them is the runner's to
@@ -44,14 +47,19 @@ static void leave_standard_streams(void)
 		(void)close(null);
 }
 
+static void become_vm_process(void)
+{
+	(void)prctl(PR_SET_NAME, "ktstr-vm");
+	ignore_terminal_signals();
+	leave_standard_streams();
+}
+
 static NORETURN void child_main(struct session_config *config, pid_t runner)
 {
 	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
 	if (getppid() != runner)
 		_exit(0); /* it died before the line above */
-	(void)prctl(PR_SET_NAME, "ktstr-vm");
-	ignore_terminal_signals();
-	leave_standard_streams();
+	become_vm_process();
 	int res = session_run(config);
 	/* exit(), not _exit(): sanitizers report leaks at exit. stdio was empty at the fork. */
 	exit(res < 0 ? 1 : 0); /* NOLINT(concurrency-mt-unsafe): every vCPU thread was joined */
@@ -80,6 +88,75 @@ int vm_process_spawn(struct session_config *config, struct vm_process *ret, stru
 	(void)fd_close(pair[1]);
 	config->relay_fd = fd_close(config->relay_fd);
 	*ret = (struct vm_process){ .pid = pid, .link_fd = pair[0] };
+	return 0;
+}
+
+/* Started anew */
+
+int vm_process_main(struct error *err)
+{
+	struct vm_message m;
+	struct stat st;
+
+	(void)prctl(PR_SET_PDEATHSIG, SIGKILL);
+	if (fstat(VM_PROCESS_LINK_FD, &st) < 0 || !S_ISSOCK(st.st_mode))
+		return error_set_usage(err, -ENOTSOCK,
+				       "`ktstr vmm` is the process of one VM, for `ktstr test` to "
+				       "start: use that, or `ktstr run`");
+	become_vm_process();
+	int res = vm_message_receive(VM_PROCESS_LINK_FD, &m, err);
+	if (res == 0 && getppid() != m.runner)
+		res = error_set_text(err, -ESRCH, "the runner has died");
+	if (res == 0) {
+		m.config.link_fd = VM_PROCESS_LINK_FD;
+		res = session_run(&m.config);
+		m.config.n_lock_fds = 0; /* it closed them */
+		if (res < 0)
+			(void)error_set(err, res, "the link to the runner");
+	}
+	vm_message_fini(&m);
+	return res;
+}
+
+/* The other ends stay ours: all of them close on exec. */
+static int spawn_anew(int link_fd, pid_t *ret)
+{
+	char *const argv[] = { (char[]){ "ktstr" }, (char[]){ "vmm" }, NULL };
+	posix_spawn_file_actions_t actions;
+
+	int res = posix_spawn_file_actions_init(&actions);
+	if (res)
+		return -res;
+	res = posix_spawn_file_actions_adddup2(&actions, link_fd, VM_PROCESS_LINK_FD);
+	/* Not by its path, where another build may lie by now. */
+	if (!res)
+		res = posix_spawn(ret, "/proc/self/exe", &actions, NULL, argv, environ);
+	(void)posix_spawn_file_actions_destroy(&actions);
+	return -res;
+}
+
+int vm_process_exec(const struct session_config *config, struct vm_process *ret, struct error *err)
+{
+	struct vm_process p = VM_PROCESS_INIT;
+	int pair[2];
+
+	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
+		return error_set(err, errno, "socketpair");
+	int res = spawn_anew(pair[1], &p.pid);
+	(void)fd_close(pair[1]);
+	p.link_fd = pair[0];
+	if (res < 0)
+		(void)error_set(err, res, "cannot start the VM process");
+	else
+		res = vm_message_send(p.link_fd, config, err);
+	if (res < 0) {
+		vm_process_kill(&p);
+		if (p.pid > 0)
+			(void)vm_process_wait(&p);
+		vm_process_fini(&p);
+		return err->code;
+	}
+	*ret = p;
 	return 0;
 }
 

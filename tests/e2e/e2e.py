@@ -47,7 +47,7 @@ class Result:
 
 
 class Sandbox:
-    """One case's folder: cache/, tmp/, and what the case puts there."""
+    """One case's folder: cache/, tmp/, locks/ (so that no other run's locks are in the way), and what the case puts there."""
 
     def __init__(self):
         self.path = tempfile.mkdtemp(prefix='ktstr-e2e-', dir='/var/tmp')
@@ -66,7 +66,7 @@ class Sandbox:
 
     def env(self, **more):
         env = {'PATH': os.environ['PATH'], 'HOME': self.file('home'), 'XDG_CACHE_HOME': self.file('cache'),
-               'TMPDIR': self.file('tmp'), MARK: self.mark}
+               'TMPDIR': self.file('tmp'), 'KTSTR_LOCK_DIR': self.file('locks'), MARK: self.mark}
         for name, value in os.environ.items():
             if name.endswith('SAN_OPTIONS'):
                 env[name] = value

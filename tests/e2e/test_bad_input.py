@@ -509,5 +509,50 @@ def test_kernel_add_of_bad_files_leaves_no_entry(box):
     need(result.status == 0 and not result.out, result.text())
 
 
+
+# Batches.
+
+def lists(box, name='program', n=1):
+    text = ['echo \'{{"ktstr_list":1,"n_tests":{}}}\''.format(n)]
+    text += ['echo \'{{"name":"t/{}"}}\''.format(i) for i in range(n)]
+    return box.file(name, '#!/bin/sh\n' + '\n'.join(text) + '\n', 0o755)
+
+
+def test_batch_options(box):
+    path = lists(box)
+    for args, texts in (([], ['no test program given']), (['--jobs', '0', path], ['--jobs', '0']),
+                        (['--jobs', 'x', path], ['--jobs', 'x']), (['--shard', '3/2', path], ['--shard', '3/2', 'I/N']),
+                        (['--shard', '0/2', path], ['--shard']), (['--shard', '1', path], ['--shard']),
+                        (['--shard', '1/2/3', path], ['--shard']), (['--overcommit', '0.5', path], ['--overcommit', '0.5']),
+                        (['--overcommit', 'nan', path], ['--overcommit', 'nan']), (['--repeat', '0', path], ['--repeat']),
+                        (['--retries', '-1', path], ['--retries']), (['--timeout', '0', path], ['--timeout']),
+                        (['--seed', 'x', path], ['--seed']), (['--memory', '1', path], ['--memory']),
+                        (['--nonsense', path], ['--nonsense', '--help']), (['-x', path], ["'-x'"]),
+                        (['--filter'], ['--filter', 'value']),
+                        (['--json', '/nowhere/x', path], ['--json', '/nowhere/x']),
+                        (['--junit', '/nowhere/x', path], ['--junit', '/nowhere/x']),
+                        (['--tap', box.path, path], ['--tap', box.path]),
+                        (['--json', '-', '--tap', '-', path], ['standard output']),
+                        (['--output', '/dev/null/x', path], ['--output', '/dev/null']),
+                        (['--output', box.path, path], ['--output', 'not empty'])):
+        result = box.run('test', *args)
+        need_error(result, USAGE, *texts)
+    box.need_clean()
+
+
+def test_batch_program_that_is_not_there(box):
+    need_error(box.run('test', '/nowhere/program'), USAGE, '/nowhere/program', 'No such file')
+    need_error(box.run('test', box.file('data', 'text')), USAGE, 'data', 'Permission denied')
+    need_error(box.run('test', box.path), USAGE, box.path, 'no file')
+
+
+def test_batch_kernel(box):
+    need_error(box.run('test', '--kernel', '/nowhere/bzImage', lists(box)), USAGE, '/nowhere/bzImage', 'No such file')
+
+
+def test_vm_process_by_hand(box):
+    need_error(box.run('vmm'), USAGE, 'ktstr vmm', 'ktstr test')
+
+
 if __name__ == '__main__':
     e2e.main([case for name, case in list(globals().items()) if name.startswith('test_')])

@@ -35,6 +35,10 @@ same src/cli/run_options.c "$options" --help "$(sed -n 's/^[[:space:]]*"  --\([a
 options=$(sed -n 's/^\t\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/cmd_plan.c | grep -v '^help$')
 same src/cli/cmd_plan.c "$options" docs/ktstr.1 "$(entries PLACES)"
 
+options=$(sed -n 's/^\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/test_options.c | grep -v '^help$')
+same src/cli/test_options.c "$options" docs/ktstr.1 "$(entries TESTS)"
+same src/cli/test_options.c "$options" --help "$(sed -n 's/^[[:space:]]*"  --\([a-z-]*\) .*/\1/p' src/cli/test_options.c)"
+
 options=$(sed -n 's/^\t\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/cmd_report.c | grep -v '^help$')
 same src/cli/cmd_report.c "$options" docs/ktstr.1 "$(entries REPORTS)"
 

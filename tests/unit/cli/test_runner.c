@@ -349,9 +349,9 @@ static void script_many_crashes(struct actor *a)
 
 	for (int i = 0; i < 100; i++)
 		say(a, FRAME_CRASH, text, sizeof(text));
-	for (int i = 0; i < 2 * RUNNER_MAX_NOTES; i++)
+	for (int i = 0; i < 2 * RUN_RESULT_MAX_NOTES; i++)
 		say(a, FRAME_VM_NOTE, "note", 4);
-	for (int i = 0; i < 2 * RUNNER_MAX_PHASES; i++)
+	for (int i = 0; i < 2 * RUN_RESULT_MAX_PHASES; i++)
 		say(a, FRAME_PHASE, &(struct frame_phase){ .phase = PHASE_INIT }, 16);
 	say_outcome(a, OUTCOME_PASS, "");
 }
@@ -362,8 +362,8 @@ static void test_what_a_guest_repeats_is_kept_to_a_bound(void **state)
 
 	play(f, script_many_crashes);
 	assert_in_range(f->result.crash.len, 10000, 100000);
-	assert_int_equal(f->result.n_notes, RUNNER_MAX_NOTES);
-	assert_int_equal(f->result.n_phases, RUNNER_MAX_PHASES);
+	assert_int_equal(f->result.n_notes, RUN_RESULT_MAX_NOTES);
+	assert_int_equal(f->result.n_phases, RUN_RESULT_MAX_PHASES);
 	assert_int_equal(wait_for_child(f), 0);
 }
 

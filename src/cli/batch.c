@@ -1,0 +1,480 @@
+#include "cli/batch.h"
+
+#include <errno.h>
+#include <inttypes.h>
+#include <poll.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/resource.h>
+#include <sys/signalfd.h>
+#include <sys/utsname.h>
+#include <unistd.h>
+
+#include "base/clock.h"
+#include "base/fd.h"
+#include "cli/batch_documents.h"
+#include "cli/batch_fill.h"
+#include "cli/batch_output.h"
+#include "cli/batch_plan.h"
+#include "cli/batch_view.h"
+#include "cli/batch_vm.h"
+#include "cli/commands.h"
+#include "cli/exit_code.h"
+#include "cli/terminal.h"
+#include "harness/batch_summary.h"
+#include "harness/scheduler.h"
+
+enum {
+	JOBS_MAX = 4096, /* without --jobs CPUs and memory are the limit */
+	DRAW_MS = 100,
+};
+
+struct batch {
+	const struct test_options *options;
+	uint64_t start_ns;
+	struct batch_plan plan;
+	struct admission_cost *costs; /* by job */
+	struct scheduler scheduler;
+	enum reactor_backend backend;
+	struct reactor *reactor;
+	struct list vms;  /* until they are gone */
+	size_t n_running; /* not judged yet */
+	struct batch_result result;
+	struct batch_test **entries; /* by job */
+	struct batch_counts counts;  /* of those that are over */
+	struct batch_view view;
+	struct reactor_op draw_timer;
+	int signal_fd;
+	struct reactor_op signals;
+	unsigned n_interrupts;
+};
+
+/* Words */
+
+static void draw(struct batch *b)
+{
+	struct batch_view_vm *vms;
+	struct list *pos;
+	size_t n = 0;
+
+	if (!b->view.is_terminal)
+		return;
+	vms = xcalloc(b->n_running + 1, sizeof(*vms));
+	list_for_each (pos, &b->vms) {
+		const struct batch_vm *vm = container_of(pos, struct batch_vm, node);
+		if (vm->state >= BATCH_VM_JUDGED || n == b->n_running)
+			continue;
+		vms[n++] = (struct batch_view_vm){
+			.id = b->entries[vm->job]->id,
+			.phase = vm->phase,
+			.start_ns = vm->start_ns,
+			.attempt = b->scheduler.jobs[vm->job].n_attempts,
+			.is_waiting = vm->state == BATCH_VM_STARTING,
+		};
+	}
+	const struct batch_view_state state = { .now_ns = clock_now_ns(),
+						.start_ns = b->start_ns,
+						.n_jobs = b->plan.n_jobs,
+						.counts = &b->counts,
+						.vms = vms,
+						.n_vms = n };
+	batch_view_draw(&b->view, &state);
+	freep(&vms);
+}
+
+static void say(struct batch *b, const struct batch_test *entry, bool is_retry)
+{
+	CLEANUP(buf_fini) struct buf line = { 0 };
+
+	batch_view_format_result(entry, is_retry, &line);
+	batch_view_print(&b->view, buf_str(&line));
+	if (b->reactor)
+		draw(b);
+}
+
+static void on_draw(struct reactor_op *op, int res, bool more UNUSED)
+{
+	struct batch *b = container_of(op, struct batch, draw_timer);
+
+	if (res < 0)
+		return;
+	draw(b);
+	reactor_timer(b->reactor, op, clock_now_ns() + DRAW_MS * NS_PER_MS, on_draw);
+}
+
+/* VMs */
+
+static void stop_if_over(struct batch *b)
+{
+	if (scheduler_is_over(&b->scheduler) && list_is_empty(&b->vms))
+		reactor_stop(b->reactor, 0);
+}
+
+/* --no-skip: what did not run did not pass. */
+static enum outcome outcome_of(const struct batch *b, const struct batch_vm *vm)
+{
+	enum outcome outcome = vm->verdict.outcome;
+
+	return outcome == OUTCOME_SKIP && b->options->no_skip ? OUTCOME_FAIL : outcome;
+}
+
+static void set_not_run(struct batch_test *entry, const char *why)
+{
+	entry->outcome = BATCH_NOT_RUN;
+	batch_set_why(&entry->why, why, strlen(why));
+}
+
+static void on_judged(void *ctx, struct batch_vm *vm)
+{
+	struct batch *b = ctx;
+	struct batch_test *entry = b->entries[vm->job];
+	enum outcome outcome = outcome_of(b, vm);
+
+	b->n_running--;
+	if (vm->is_stopped) { /* by us: that says nothing about the test */
+		(void)scheduler_ended(&b->scheduler, vm->job, OUTCOME_INFRA);
+		set_not_run(entry, "interrupted before its end");
+		return;
+	}
+	/* The entry first: what the scheduler starts next may be this test again. */
+	vm->is_retried = scheduler_will_retry(&b->scheduler, vm->job, outcome);
+	if (vm->is_retried) {
+		batch_fill_attempt(entry, vm);
+		say(b, entry, true);
+	} else {
+		batch_fill_end(entry, vm, outcome, b->start_ns);
+		batch_count_add(&b->counts, entry);
+		say(b, entry, false);
+	}
+	(void)scheduler_ended(&b->scheduler, vm->job, outcome);
+}
+
+static void on_gone(void *ctx, struct batch_vm *vm)
+{
+	struct batch *b = ctx;
+
+	struct batch_test *entry = b->entries[vm->job];
+	struct error err;
+
+	if (!vm->is_retried) {
+		batch_fill_usage(entry, vm);
+		if (b->options->output && batch_documents_write_one(&b->result, entry, &err) < 0)
+			batch_test_add_note(entry, err.text, strlen(err.text));
+	}
+	list_remove(&vm->node);
+	(void)batch_vm_free(vm);
+	stop_if_over(b);
+}
+
+/* How crowded it is now, to all that feel it. */
+static void note_crowd(struct batch *b)
+{
+	double factor = (double)b->scheduler.admission.used.cpus / b->plan.n_cpus;
+	struct list *pos;
+
+	list_for_each (pos, &b->vms) {
+		struct batch_vm *vm = container_of(pos, struct batch_vm, node);
+		if (vm->state < BATCH_VM_JUDGED && vm->overcommit < factor)
+			vm->overcommit = factor;
+	}
+}
+
+static void launch(void *ctx, size_t job)
+{
+	struct batch *b = ctx;
+	const struct batch_vm_config config = {
+		.reactor = b->reactor,
+		.backend = b->backend,
+		.images = &b->plan.images,
+		.test = &b->plan.tests[b->plan.jobs[job].test],
+		.host = &b->plan.host,
+		.wait_ns = b->options->wait_s * NS_PER_S,
+		.slack = b->options->overcommit,
+		.on_judged = on_judged,
+		.on_gone = on_gone,
+		.ctx = b,
+	};
+	struct batch_vm *vm = batch_vm_new(&config);
+	struct error err;
+
+	vm->job = job;
+	list_add_tail(&b->vms, &vm->node);
+	b->n_running++;
+	/* Without its files a test still has its verdict. */
+	if (b->options->output &&
+	    batch_output_open(b->options->output, b->options, b->entries[job], vm, &err) < 0)
+		run_result_add_note(&vm->result, err.text, strlen(err.text));
+	batch_vm_start(vm);
+	note_crowd(b);
+}
+
+/* Signals */
+
+/* Those up to @state: what waits for a place has not run yet. */
+static void kill_vms(struct batch *b, enum batch_vm_state state)
+{
+	struct list *pos;
+
+	list_for_each (pos, &b->vms) {
+		struct batch_vm *vm = container_of(pos, struct batch_vm, node);
+		if (vm->state <= state)
+			batch_vm_kill(vm);
+	}
+}
+
+static void interrupt(struct batch *b, int signal)
+{
+	b->result.interrupted = signal;
+	scheduler_stop(&b->scheduler);
+	kill_vms(b, b->n_interrupts ? BATCH_VM_JUDGED : BATCH_VM_STARTING);
+	if (++b->n_interrupts > 1)
+		batch_view_print(&b->view, "ktstr: interrupted: all that runs is killed");
+	else if (b->n_running > 0)
+		batch_view_print(&b->view,
+				 "ktstr: interrupted: no more tests start; those that run go on to "
+				 "their end, another interrupt kills them");
+	stop_if_over(b);
+}
+
+static void on_signal(struct reactor_op *op, int res, bool more UNUSED)
+{
+	struct batch *b = container_of(op, struct batch, signals);
+	struct signalfd_siginfo info;
+
+	while (res > 0 && read(b->signal_fd, &info, sizeof(info)) == (ssize_t)sizeof(info))
+		interrupt(b, (int)info.ssi_signo);
+}
+
+static int open_signals(struct batch *b, sigset_t *old, struct error *err)
+{
+	sigset_t ends;
+
+	(void)sigemptyset(&ends);
+	(void)sigaddset(&ends, SIGINT);
+	(void)sigaddset(&ends, SIGTERM);
+	(void)sigaddset(&ends, SIGHUP);
+	(void)sigprocmask(SIG_BLOCK, &ends, old);
+	(void)signal(SIGPIPE, SIG_IGN); /* a verdict does not depend on who reads it */
+	b->signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
+	return b->signal_fd < 0 ? error_set(err, errno, "signalfd") : 0;
+}
+
+/* Results */
+
+static void describe_host(struct batch_result *r)
+{
+	struct utsname u;
+
+	(void)uname(&u); /* cannot fail with this pointer */
+	CLEANUP(freep) char *text = xasprintf("%s %s %s", u.sysname, u.release, u.machine);
+	batch_set_line(&r->host, text);
+}
+
+static void describe_batch(struct batch *b)
+{
+	const struct test_options *o = b->options;
+	struct batch_result *r = &b->result;
+	struct timespec now;
+
+	(void)clock_gettime(CLOCK_REALTIME, &now); /* cannot fail for this clock */
+	r->start_us = (uint64_t)now.tv_sec * 1000000 + (uint64_t)now.tv_nsec / NS_PER_US;
+	batch_set_line(&r->version, KTSTR_VERSION);
+	describe_host(r);
+	r->seed = o->selection.seed;
+	r->shard = o->selection.shard;
+	r->n_shards = o->selection.n_shards;
+	r->jobs = o->jobs ? (uint32_t)o->jobs : b->plan.capacity.cpus;
+	r->repeat = o->selection.repeat;
+	r->overcommit = o->overcommit;
+}
+
+static int add_entries(struct batch *b, struct error *err)
+{
+	b->entries = xcalloc(b->plan.n_jobs + 1, sizeof(struct batch_test *));
+	for (size_t i = 0; i < b->plan.n_jobs; i++) {
+		const struct planned_test *t = &b->plan.tests[b->plan.jobs[i].test];
+		uint32_t repeat =
+		    b->options->selection.repeat > 1 ? b->plan.jobs[i].iteration + 1 : 0;
+		b->entries[i] =
+		    batch_result_add(&b->result, t->program->path, t->spec->name, repeat);
+		if (!b->entries[i])
+			return error_set_usage(err, -E2BIG,
+					       "more than %d tests in one batch: use --shard",
+					       BATCH_TESTS_MAX);
+		batch_fill_declared(b->entries[i], t);
+		set_not_run(b->entries[i], "the batch ended before");
+	}
+	return 0;
+}
+
+/* A program without a list is a result. */
+static void add_troubles(struct batch *b)
+{
+	for (size_t i = 0; i < b->plan.n_troubles; i++) {
+		const struct batch_trouble *t = &b->plan.troubles[i];
+		struct batch_test *entry =
+		    batch_result_add(&b->result, t->program, "--ktstr-list", 0);
+		if (!entry)
+			continue;
+		entry->outcome = t->outcome;
+		batch_set_why(&entry->why, t->why.text, strlen(t->why.text));
+		batch_count_add(&b->counts, entry);
+		say(b, entry, false);
+	}
+}
+
+static void print_summary(struct batch *b)
+{
+	const struct batch_summary_style style = terminal_style(b->view.fd);
+	CLEANUP(buf_fini) struct buf text = { 0 };
+
+	batch_summary_write(&b->result, &style, &text);
+	if (text.len && text.data[text.len - 1] == '\n')
+		text.len--; /* print adds one */
+	batch_view_print(&b->view, buf_str(&text));
+}
+
+/* A document that is missing is no failure of a test; but a batch that seems well must not lack it unnoticed. */
+static int exit_status(const struct batch *b, bool lacks_documents)
+{
+	const struct batch_counts counts = batch_count(&b->result);
+	int status = (int)batch_exit_status(&counts);
+
+	if (b->n_interrupts)
+		return EXIT_CODE_INTERRUPTED;
+	return lacks_documents && status != BATCH_EXIT_FAIL ? BATCH_EXIT_INFRA : status;
+}
+
+static int finish(struct batch *b)
+{
+	struct error err;
+
+	b->result.duration_us = (clock_now_ns() - b->start_ns) / NS_PER_US;
+	print_summary(b);
+	int res = batch_documents_write(b->options, &b->result, &err);
+	if (res < 0)
+		(void)command_fail(&err);
+	return exit_status(b, res < 0);
+}
+
+/* The whole */
+
+static void init_scheduler(struct batch *b)
+{
+	const struct test_options *o = b->options;
+
+	b->costs = xcalloc(b->plan.n_jobs + 1, sizeof(*b->costs));
+	for (size_t i = 0; i < b->plan.n_jobs; i++)
+		b->costs[i] = b->plan.tests[b->plan.jobs[i].test].cost;
+	const struct scheduler_config config = {
+		.n_jobs = b->plan.n_jobs,
+		.costs = b->costs,
+		.limit = b->plan.capacity,
+		.max_running = o->jobs ? (uint32_t)o->jobs : JOBS_MAX,
+		.n_retries = (uint32_t)o->n_retries,
+		.fail_fast = o->fail_fast,
+		.launch = launch,
+		.ctx = b,
+	};
+	scheduler_init(&b->scheduler, &config);
+}
+
+static void cancel(struct batch *b, struct reactor_op *op)
+{
+	if (!reactor_op_is_idle(op))
+		reactor_cancel(b->reactor, op);
+	while (!reactor_op_is_idle(op))
+		reactor_turn(b->reactor, UINT64_MAX);
+}
+
+/* A VM takes about ten descriptors; the usual limit is for programs that use select(2), which we do not. */
+static void raise_file_limit(void)
+{
+	struct rlimit limit;
+
+	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
+		return;
+	limit.rlim_cur = limit.rlim_max;
+	(void)setrlimit(RLIMIT_NOFILE, &limit); /* without it VMs that lack one are INFRA */
+}
+
+static int run_vms(struct batch *b, struct error *err)
+{
+	const struct reactor_config config = { .backend = b->backend };
+	sigset_t old;
+
+	raise_file_limit();
+
+	if (open_signals(b, &old, err) < 0 || reactor_new(&config, &b->reactor, err) < 0)
+		return err->code;
+	reactor_poll(b->reactor, &b->signals, b->signal_fd, POLLIN, on_signal);
+	if (b->view.is_terminal)
+		reactor_timer(b->reactor, &b->draw_timer, clock_now_ns(), on_draw);
+	scheduler_start(&b->scheduler);
+	stop_if_over(b);
+	(void)reactor_run(b->reactor); /* its status is always 0: the results say it all */
+	cancel(b, &b->signals);
+	cancel(b, &b->draw_timer);
+	batch_view_clear(&b->view);
+	reactor_turn(b->reactor, 0); /* the links' memory */
+	b->reactor = reactor_free(b->reactor);
+	(void)sigprocmask(SIG_SETMASK, &old, NULL);
+	return 0;
+}
+
+static int list_jobs(const struct batch *b)
+{
+	for (size_t i = 0; i < b->plan.n_jobs; i++)
+		puts(b->plan.tests[b->plan.jobs[i].test].id);
+	for (size_t i = 0; i < b->plan.n_troubles; i++)
+		fprintf(stderr, "ktstr: %s\n", b->plan.troubles[i].why.text);
+	if (b->plan.n_troubles)
+		return BATCH_EXIT_FAIL;
+	return b->plan.n_jobs ? BATCH_EXIT_PASS : BATCH_EXIT_NOTHING;
+}
+
+static int run_batch(struct batch *b, struct error *err)
+{
+	const struct test_options *o = b->options;
+
+	if (batch_documents_check(o, err) < 0 ||
+	    (o->output && batch_output_init(o->output, err) < 0) ||
+	    (b->plan.n_jobs > 0 && batch_plan_prepare(o, &b->plan, err) < 0) ||
+	    add_entries(b, err) < 0)
+		return err->code;
+	describe_batch(b);
+	if (b->plan.n_jobs > 0) {
+		batch_set_path(&b->result.kernel, b->plan.images.setup.entry.image);
+		batch_set_line(&b->result.release, b->plan.images.setup.kernel.release);
+	}
+	add_troubles(b);
+	init_scheduler(b);
+	if (run_vms(b, err) < 0)
+		return err->code;
+	return finish(b);
+}
+
+int batch_run(const struct test_options *options, uint64_t start_ns, struct error *err)
+{
+	struct batch b = {
+		.options = options, .start_ns = start_ns, .plan = BATCH_PLAN_INIT, .signal_fd = -1
+	};
+
+	list_init(&b.vms);
+	batch_result_init(&b.result);
+	batch_view_init(&b.view, batch_documents_text_fd(options));
+	int res = reactor_backend_parse(getenv("KTSTR_REACTOR"), &b.backend, err);
+	if (res == 0)
+		res = batch_plan_list(options, &b.plan, err);
+	if (res == 0)
+		res = options->list ? list_jobs(&b) : run_batch(&b, err);
+	scheduler_fini(&b.scheduler);
+	freep(&b.costs);
+	freep(&b.entries);
+	fd_closep(&b.signal_fd);
+	batch_result_fini(&b.result);
+	batch_plan_fini(&b.plan);
+	return res;
+}
