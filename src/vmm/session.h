@@ -14,7 +14,7 @@
 #include "vmm/vm.h"
 
 struct session_config {
-	/* console, com1, com2, on_end and ctx are the session's; the rest is as in vm_config. */
+	/* console, com1, com2, on_end, is_fifo and ctx are the session's; the rest is as in vm_config. */
 	struct vm_config vm;
 	enum reactor_backend backend;
 	int link_fd;  /* owned by session_run */
@@ -22,6 +22,14 @@ struct session_config {
 	uint16_t rows, cols;
 	uint64_t timeout_ns;      /* for the whole run; 0: none */
 	uint64_t boot_timeout_ns; /* until PID 1's first frame; 0: none */
+	/*
+	 * Descriptors of the locks on the CPUs of vm.placement, which this process has from its runner. session_run closes them when no
+	 * vCPU needs those CPUs any more.
+	 */
+	const int *lock_fds;
+	size_t n_lock_fds;
+	const int
+	    *cgroup_fd; /* of a cgroup.procs that this process enters first of all; NULL: none */
 };
 
 /*

@@ -66,7 +66,7 @@ class Sandbox:
 
     def env(self, **more):
         env = {'PATH': os.environ['PATH'], 'HOME': self.file('home'), 'XDG_CACHE_HOME': self.file('cache'),
-               'TMPDIR': self.file('tmp'), MARK: self.mark}
+               'TMPDIR': self.file('tmp'), 'KTSTR_LOCK_DIR': self.file('locks'), MARK: self.mark}
         for name, value in os.environ.items():
             if name.endswith('SAN_OPTIONS'):
                 env[name] = value
