@@ -26,7 +26,7 @@ ended() { ! kill -0 "$1" 2> /dev/null; }
 hold() { # NAME OPTIONS...
 	local name=$1
 	shift
-	run --kernel $guests/guest_ends --append hang_hlt --json "/tmp/$name.json" "$@" > "/tmp/$name" 2>&1 &
+	build/src/cli/ktstr run --memory 64 --kernel $guests/guest_ends --append hang_hlt --json "/tmp/$name.json" "$@" > "/tmp/$name" 2>&1 &
 	pid=$!
 }
 hold_now() { # NAME OPTIONS...
