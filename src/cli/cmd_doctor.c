@@ -19,6 +19,7 @@
 #include "harness/cgroup_place.h"
 #include "image/kernel_cache.h"
 #include "reactor/reactor.h"
+#include "vmm/confine.h"
 #include "vmm/kvm.h"
 #include "vmm/kvm_probe.h"
 
@@ -169,6 +170,20 @@ static void check_reactor(struct doctor *d)
 	(void)reactor_free(r);
 }
 
+/* The other half, the rings, is the reactor's: without restrictions it would have taken epoll. */
+static void check_confinement(struct doctor *d)
+{
+	struct error err;
+	bool works = confine_check(&err) == 0;
+
+	add(d, "confinement", works ? LEVEL_OK : LEVEL_WARN, json_boolean(works),
+	    "VM processes %s%s",
+	    works ? "run under a filter of system calls, without privileges, with a restricted "
+		    "io_uring"
+		  : "are not confined: ",
+	    works ? "" : err.text);
+}
+
 static void check_hugepages(struct doctor *d)
 {
 	char line[32];
@@ -293,6 +308,7 @@ int cmd_doctor(const struct command_context *ctx UNUSED, int argc, char **argv)
 		return usage(stderr, EXIT_CODE_USAGE);
 	check_kvm(&d);
 	check_reactor(&d);
+	check_confinement(&d);
 	check_hugepages(&d);
 	check_limit(&d, "rtprio", RLIMIT_RTPRIO, "real-time priority limit",
 		    " (performance mode needs 2: `ulimit -r`, limits.conf)", 2);

@@ -253,6 +253,7 @@ static int start_and_supervise(struct run *run, struct error *err)
 			.disk = o->has_disk ? &run->disk.config : NULL,
 			.net = o->net ? &net : NULL },
 		.backend = run->backend,
+		.confine = true,
 		.relay_fd = run->relay_fd,
 		.timeout_ns = o->timeout_s * NS_PER_S,
 		.boot_timeout_ns = (BOOT_TIMEOUT_S + BOOT_TIMEOUT_PER_CPU_S * n_cpus) * NS_PER_S,

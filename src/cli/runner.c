@@ -186,7 +186,13 @@ static void on_closed(void *ctx, int err)
 		return;
 	}
 	int status = vm_process_wait(r->process);
-	if (status >= 0 && WIFSIGNALED(status))
+	if (status >= 0 && WIFSIGNALED(status) && WTERMSIG(status) == SIGSYS)
+		fail(r,
+		     "the VM process was ended by its filter of system calls, signal %d (SYS): "
+		     "a bug in ktstr, or a guest that broke into it; the kernel's log (audit, "
+		     "type=1326) names the call",
+		     SIGSYS);
+	else if (status >= 0 && WIFSIGNALED(status))
 		fail(r, "the VM process was ended by signal %d (%s)", WTERMSIG(status),
 		     sigabbrev_np(WTERMSIG(status)));
 	else

@@ -34,6 +34,7 @@ enum {
 	UNREAD_ACKS_MAX = 16,
 	/* A panicked guest has panic=-1 and resets itself; one that does not is ended. */
 	PANIC_GRACE_S = 3,
+	VCPU_NOTES_MAX = 8,
 };
 
 enum { TIMER_DEADLINE, TIMER_BOOT, TIMER_PANIC, N_TIMERS };
@@ -312,6 +313,20 @@ static void send_note(struct session *s, const char *fmt, ...)
 		  n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
 }
 
+/* Where a guest that did not end in time was. */
+static void send_vcpu_notes(struct session *s)
+{
+	uint32_t n = (uint32_t)num_min(topology_n_cpus(&s->config->vm.topology), VCPU_NOTES_MAX);
+	char text[480];
+
+	if (s->judge.limit != JUDGE_TIMEOUT && s->judge.limit != JUDGE_BOOT_TIMEOUT)
+		return;
+	for (uint32_t i = 0; i < n; i++) {
+		vm_describe_vcpu(s->vm, i, text, sizeof(text));
+		send_note(s, "vCPU %u: %s", i, text);
+	}
+}
+
 static void send_notes(struct session *s)
 {
 	if (s->decoder.n_dropped_bytes || s->decoder.n_lost)
@@ -337,6 +352,7 @@ static void send_notes(struct session *s)
 	uint64_t serial = s->serial_dropped + stats.uart_dropped;
 	if (serial)
 		send_note(s, "serial ports: %" PRIu64 " bytes dropped", serial);
+	send_vcpu_notes(s);
 }
 
 static void send_stats(struct session *s)
@@ -549,6 +565,8 @@ static void on_vm_ready(void *ctx)
 	const struct placement *p = s->config->vm.placement;
 	const struct frame_started started = vm_started(s->vm);
 
+	if (vm_confine_failure(s->vm))
+		send_note(s, "%s", vm_confine_failure(s->vm));
 	if (p && p->is_performance)
 		note_missing(s, started.applied);
 	else if (vm_lacks_hugepages(s->vm))
@@ -564,6 +582,7 @@ static int build(struct session *s, struct error *err)
 	struct vm_config config = s->config->vm;
 
 	config.is_fifo = s->is_fifo;
+	config.confine = s->config->confine;
 	config.com1 = on_com1;
 	config.com2 = on_com2;
 	config.on_ready = on_vm_ready;
@@ -592,7 +611,9 @@ static int build(struct session *s, struct error *err)
 	if (s->relay)
 		relay_set_console(s->relay, vm_console(s->vm));
 	send_phase(s, PHASE_VM_LOADED, clock_now_ns());
-	return vm_start(s->vm, err);
+	if (vm_start(s->vm, err) < 0)
+		return err->code;
+	return 0;
 }
 
 static bool all_idle(const struct session *s)

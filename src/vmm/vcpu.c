@@ -16,6 +16,7 @@
 #include "arch/arch.h"
 #include "base/assert.h"
 #include "base/fd.h"
+#include "vmm/confine.h"
 #include "vmm/kvm.h"
 
 /*
@@ -234,7 +235,8 @@ static void account(struct vcpu *v, int schedstat_fd)
 	if (getrusage(RUSAGE_THREAD, &usage) == 0)
 		atomic_store_explicit(&v->stats.n_involuntary, (uint64_t)usage.ru_nivcsw,
 				      memory_order_relaxed);
-	if (pread(schedstat_fd, text, sizeof(text) - 1, 0) <= 0 ||
+	/* The first read of it: what the kernel writes then is of now. */
+	if (read(schedstat_fd, text, sizeof(text) - 1) <= 0 ||
 	    sscanf(text, "%" SCNu64 " %" SCNu64, &run_ns, &delay_ns) !=
 		2) /* NOLINT(cert-err34-c) */
 		return;
@@ -253,6 +255,9 @@ static void *thread_main(void *arg)
 	/* Now, because the process may open nothing once the guest runs. */
 	CLEANUP(fd_closep)
 	int schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	/* The creator has set affinity and priority by now. */
+	if (v->env->confine)
+		confine_drop_capabilities();
 	if (v->env->on_ready)
 		v->env->on_ready(v->env->ctx);
 	(void)pthread_mutex_lock(&v->env->gate); /* a plain mutex: neither can fail */

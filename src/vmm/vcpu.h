@@ -30,8 +30,9 @@ struct vcpu_env {
 	struct io_bus *mmio;
 	struct io_bus *ports;
 	_Atomic bool halting;
-	/* Held by the thread that starts the vCPUs for as long as none may run. */
+	/* Held until all threads are there and the process is confined: none runs the guest before. */
 	pthread_mutex_t gate;
+	bool confine; /* their capabilities go, too; constant once a thread was started */
 	/* vCPU thread: this vCPU cannot go on. @text explains, valid during the call. */
 	void (*on_end)(void *ctx, enum vcpu_end end, const char *text);
 	/* vCPU thread: the end of an interrupt that the machine's own controller asked for. */

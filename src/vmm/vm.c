@@ -29,6 +29,7 @@
 #include "base/log.h"
 #include "base/num.h"
 #include "image/kernel_image.h"
+#include "vmm/confine.h"
 #include "vmm/kvm.h"
 #include "vmm/vcpu.h"
 #include "vmm/vm_devices.h"
@@ -60,6 +61,7 @@ struct vm {
 	_Atomic uint32_t n_left;
 	_Atomic uint32_t n_ready;
 	_Atomic uint64_t first_run_ns;
+	struct error confine_error; /* code 0: none */
 	bool started;
 	bool ended; /* on_end was called */
 	bool is_held;
@@ -179,12 +181,30 @@ static void on_left_msg(struct reactor_msg *msg)
 	check_ended(container_of(msg, struct vm, left_msg));
 }
 
+/*
+ * Everything is open and in memory, every thread is there, and no vCPU has run. A build or a kernel
+ * that has no filters is `ktstr doctor`'s to tell; one that has them and refuses is not.
+ */
+static void give_up_rights(struct vm *vm)
+{
+	struct error why;
+
+	if (confine_check(&why) < 0)
+		log_debug("vm: not confined: %s", why.text);
+	else if (confine(&why) < 0)
+		vm->confine_error = why;
+}
+
 static void on_ready_msg(struct reactor_msg *msg)
 {
 	struct vm *vm = container_of(msg, struct vm, ready_msg);
 
+	if (vm->config.confine)
+		give_up_rights(vm);
 	if (vm->config.on_ready)
 		vm->config.on_ready(vm->config.ctx);
+	if (!vm->config.hold)
+		vm_release(vm);
 	check_ended(vm);
 }
 
@@ -474,8 +494,8 @@ int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, s
 				     .on_ready = on_vcpu_ready,
 				     .on_left = on_vcpu_left,
 				     .on_first_run = on_first_run,
-				     .ctx = vm };
-	(void)pthread_mutex_init(&vm->env.gate, NULL); /* never fails for a plain one */
+				     .ctx = vm,
+				     .gate = PTHREAD_MUTEX_INITIALIZER };
 	for (size_t i = 0; i < ARRAY_SIZE(steps); i++) {
 		uint64_t begin = clock_now_ns();
 		vm->n_steps_done = i + 1;
@@ -498,16 +518,8 @@ struct vm *vm_free(struct vm *vm)
 	for (size_t i = vm->n_steps_done; i-- > 0;)
 		if (steps[i].down)
 			steps[i].down(vm);
-	(void)pthread_mutex_destroy(&vm->env.gate);
 	free(vm);
 	return NULL;
-}
-
-static void hold(struct vm *vm)
-{
-	vm->is_held = vm->config.hold;
-	if (vm->is_held)
-		(void)pthread_mutex_lock(&vm->env.gate);
 }
 
 void vm_release(struct vm *vm)
@@ -532,7 +544,9 @@ int vm_start(struct vm *vm, struct error *err)
 	ASSERT(!vm->started);
 	if (vcpu_signal_init(err) < 0)
 		return err->code;
-	hold(vm);
+	vm->env.confine = vm->config.confine;
+	(void)pthread_mutex_lock(&vm->env.gate);
+	vm->is_held = true;
 	for (uint32_t i = 0; i < n; i++) {
 		const struct vcpu_thread how = thread_of(vm, i);
 		if (vcpu_start(&vm->vcpus[i], &how, err) == 0)
@@ -542,8 +556,8 @@ int vm_start(struct vm *vm, struct error *err)
 		 * start may.
 		 */
 		atomic_store(&vm->env.halting, true);
-		kick_all(vm);
 		vm_release(vm);
+		kick_all(vm);
 		for (uint32_t j = 0; j < i; j++)
 			vcpu_join(&vm->vcpus[j]);
 		reactor_turn(vm->reactor, 0); /* their posts refer to this VM */
@@ -558,7 +572,7 @@ struct frame_started vm_started(const struct vm *vm)
 	struct frame_started s = { .memory_base = (uintptr_t)vm->memory.base,
 				   .memory_len = vm->memory.len,
 				   .applied = vm->applied,
-				   .held = vm->is_held };
+				   .held = vm->config.hold };
 
 	if (is_performance(vm))
 		s.applied |= APPLIED_PINS | (vm->config.is_fifo ? APPLIED_FIFO : 0);
@@ -570,6 +584,11 @@ const struct vcpu_stats *vm_vcpu_stats(const struct vm *vm, uint32_t cpu)
 	return &vm->vcpus[cpu].stats;
 }
 
+const char *vm_confine_failure(const struct vm *vm)
+{
+	return vm->confine_error.code ? vm->confine_error.text : NULL;
+}
+
 bool vm_lacks_hugepages(const struct vm *vm)
 {
 	return vm->memory.fell_back;
@@ -578,6 +597,11 @@ bool vm_lacks_hugepages(const struct vm *vm)
 struct virtio_console *vm_console(struct vm *vm)
 {
 	return vm->devices.console;
+}
+
+void vm_describe_vcpu(const struct vm *vm, uint32_t cpu, char *text, size_t n)
+{
+	arch_vcpu_describe(vm->vcpus[cpu].fd, text, n);
 }
 
 uint64_t vm_first_run_ns(const struct vm *vm)

@@ -53,6 +53,7 @@ struct vm_config {
 	bool hold;                       /* vCPUs wait for vm_release */
 	const struct cpu_mask *cpu_mask; /* NULL: none */
 	bool pit;
+	bool confine; /* give up all rights that a running VM has no use for (confine.h) */
 	struct virtio_console_config console;
 	const struct virtio_blk_config *disk; /* NULL: none */
 	const struct virtio_net_config *net;  /* NULL: none */
@@ -76,7 +77,7 @@ struct vm_config {
  */
 MUST_CHECK int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret,
 		      struct error *err);
-/* Starts the vCPU threads. On error nothing runs. */
+/* Starts the vCPU threads; with confine the process has lost its rights then. On error nothing runs. */
 MUST_CHECK int vm_start(struct vm *vm, struct error *err);
 /* Reactor thread: lets the vCPUs of a VM run that was started on hold. Does nothing to another. */
 void vm_release(struct vm *vm);
@@ -98,9 +99,13 @@ struct vm *vm_free(struct vm *vm);
 
 /* Of a VM that was started: what its placement came to. */
 struct frame_started vm_started(const struct vm *vm);
+/* Why a started VM runs with all rights though this host should be able to confine it; else NULL. */
+const char *vm_confine_failure(const struct vm *vm);
 /* Huge pages were to be tried, and the host has not enough. */
 bool vm_lacks_hugepages(const struct vm *vm);
 struct virtio_console *vm_console(struct vm *vm);
+/* Registers of a vCPU as text, for whoever asks why a VM did not end; after on_end. */
+void vm_describe_vcpu(const struct vm *vm, uint32_t cpu, char *text, size_t n);
 /* When the first vCPU entered KVM_RUN, CLOCK_MONOTONIC; 0: not yet. */
 uint64_t vm_first_run_ns(const struct vm *vm);
 

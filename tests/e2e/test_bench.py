@@ -150,6 +150,19 @@ def test_interrupt_ends_fio_too(box):
     box.need_clean(grace_s=0.5)  # it would end by itself later
 
 
+def test_killed_bench_takes_what_it_measures_along(box):
+    child = box.start(['bench', 'blk', '--size', '4', '--seconds', '100', '--qemu', '', '--fio', ''])
+    box.vm_process()
+    child.kill()
+    child.communicate()
+    end = time.monotonic() + 5 * e2e.SLOW
+    while box.processes():
+        need(time.monotonic() < end, 'still there: ' + str(box.processes()))
+        time.sleep(0.02)
+    for path in box.temporaries():
+        os.unlink(path)  # nobody was left to do it
+
+
 def test_files_that_cannot_be_measured(box):
     os.mkfifo(box.file('fifo'))
     for args, text in ((['--file', '/nowhere/disk'], '/nowhere/disk'), (['--dir', '/nowhere'], '/nowhere'),

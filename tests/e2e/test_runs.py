@@ -1,5 +1,6 @@
 #!/usr/bin/python3
 """Runs of micro-guests through the whole program: results, signals, dead processes, slow and gone readers."""
+import glob
 import json
 import os
 import pty
@@ -135,7 +136,7 @@ def test_doctor_is_one_document_and_agrees_with_its_text(box):
     doctor = json.loads(result.out)
     need(doctor['can_run_linux'] == (result.status == PASSED), result.text())
     for key in ('kvm', 'kvm_kernel_mips', 'kvm_exit_us', 'kvm_ioeventfd_us', 'kvm_timer', 'kvm_syscall', 'reactor',
-                'hugepages_free_2m', 'rtprio', 'memlock', 'cgroup_cpuset', 'kernels', 'linux'):
+                'hugepages_free_2m', 'rtprio', 'memlock', 'cgroup_cpuset', 'confinement', 'kernels', 'linux'):
         need(doctor['checks'][key]['level'] in ('ok', 'warn', 'bad', 'info'), key)
     for key in ('kvm_exit_us', 'kvm_ioeventfd_us'):  # differences of two times: on a loaded host, whatever
         need(isinstance(doctor['checks'][key]['value'], (int, float)), result.text())
@@ -191,6 +192,7 @@ def test_few_descriptors_hang_no_reactor(box):
 def test_time_limit_ends_a_run(box):
     result = box.run(*wait_for_ever('--timeout', '1'))
     need(result.status == TIMEOUT and b'TIMEOUT' in result.err, result.text())
+    need(b'note: vCPU 0: rip=' in result.err, 'where the guest was is not told: ' + result.text())
     box.need_clean()
 
 
@@ -205,6 +207,36 @@ def test_killed_vm_process_is_named(box):
         last = result.err.splitlines()[-1]  # before it, what the console said
         need(b'INFRA: the VM process was ended by signal' in last and name in last, result.text())
         box.need_clean()
+
+
+def test_vm_process_that_its_filter_ended_is_told_from_a_killed_one(box):
+    child, pid = started(box, wait_for_ever())
+    os.kill(pid, signal.SIGSYS)
+    result = box.finish(child)
+    last = result.err.splitlines()[-1]
+    need(result.status == INFRA and b'INFRA: the VM process was ended by its filter of system calls' in last, result.text())
+    box.need_clean()
+
+
+def rights_of_threads(pid):
+    """Filter, no_new_privs and capabilities of each thread, which are its own."""
+    rights = []
+    for name in glob.glob('/proc/{}/task/*/status'.format(pid)):
+        with open(name, encoding='ascii') as f:
+            s = dict(line.split(':', 1) for line in f)
+        rights.append((int(s['Seccomp']), int(s['NoNewPrivs']), int(s['CapEff'], 16), int(s['CapPrm'], 16)))
+    return rights
+
+
+def test_vm_process_has_no_rights(box):
+    child, pid = started(box, wait_for_ever())
+    if 'sanitizer' not in box.run('doctor').out.decode():
+        end = time.monotonic() + 10 * e2e.SLOW
+        while not all(rights == (2, 1, 0, 0) for rights in rights_of_threads(pid)) or len(rights_of_threads(pid)) < 2:
+            need(time.monotonic() < end, str(rights_of_threads(pid)))
+            time.sleep(0.02)
+    child.kill()
+    child.communicate()
 
 
 def test_killed_runner_takes_its_vm_along(box):

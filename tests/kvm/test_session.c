@@ -67,6 +67,7 @@ static void start(struct runner *r, const char *cmdline, const struct buf *initr
 			.topology = topology_uniform(1, 1, 1, 1),
 			.memory_mib = 64 },
 		.relay_fd = relay_fd,
+		.confine = true,
 		.timeout_ns = timeout_ms * NS_PER_MS,
 	};
 	if (vm_process_spawn(&c, &r->process, &err) < 0)

@@ -11,12 +11,12 @@ export KTSTR_KERNEL=6.12
 
 # run NAME STATUS ARGS...: runs ktstr with a limit of its own; leaves $tmp/out, $tmp/err and $tmp/json.
 run() {
-	local name=$1 want=$2 status=0
+	local name=$1 want=$2
 	shift 2
 	rm -f "$tmp/json"
-	timeout 240 "$ktstr" run --json "$tmp/json" "$@" > "$tmp/out" 2> "$tmp/err" || status=$?
-	equal "$name" "$status" "$want"
-	[[ $status == "$want" ]] || tail -n 15 "$tmp/err" "$tmp/out" | sed 's/^/    /'
+	guest 240 "$ktstr" run --json "$tmp/json" "$@"
+	equal "$name" "$guest_status" "$want"
+	[[ $guest_status == "$want" ]] || tail -n 15 "$tmp/err" "$tmp/out" | sed 's/^/    /'
 }
 json() { # EXPRESSION: of d, the last run's document
 	python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$tmp/json" "$1"

@@ -11,11 +11,11 @@ trap 'rm -rf "$tmp"' EXIT
 
 # run NAME STATUS ARGS...: runs ktstr with a limit of its own; leaves $tmp/out and $tmp/err.
 run() {
-	local name=$1 want=$2 status=0
+	local name=$1 want=$2
 	shift 2
-	timeout 400 "$ktstr" run "$@" > "$tmp/out" 2> "$tmp/err" || status=$?
-	equal "$name" "$status" "$want"
-	[[ $status == "$want" ]] || tail -n 15 "$tmp/err" | sed 's/^/    /'
+	guest 400 "$ktstr" run "$@"
+	equal "$name" "$guest_status" "$want"
+	[[ $guest_status == "$want" ]] || tail -n 15 "$tmp/err" | sed 's/^/    /'
 }
 said() { # NAME TEXT: stderr has it
 	if grep -qF -- "$2" "$tmp/err"; then ok "$1"; else not_ok "$1" "no '$2' in: $(tail -n 3 "$tmp/err")"; fi

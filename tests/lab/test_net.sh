@@ -12,11 +12,11 @@ export KTSTR_KERNEL=6.12
 
 # run NAME STATUS ARGS...: runs ktstr with a limit of its own; leaves $tmp/out, $tmp/err, $tmp/json and $tmp/dmesg.
 run() {
-	local name=$1 want=$2 status=0
+	local name=$1 want=$2
 	shift 2
-	timeout 240 "$ktstr" run --json "$tmp/json" --dmesg "$tmp/dmesg" "$@" > "$tmp/out" 2> "$tmp/err" || status=$?
-	equal "$name" "$status" "$want"
-	[[ $status == "$want" ]] || tail -n 25 "$tmp/err" | sed 's/^/    /'
+	guest 240 "$ktstr" run --json "$tmp/json" --dmesg "$tmp/dmesg" "$@"
+	equal "$name" "$guest_status" "$want"
+	[[ $guest_status == "$want" ]] || tail -n 25 "$tmp/err" | sed 's/^/    /'
 }
 stat_of() { # KEY: a counter of the last run's JSON
 	sed -n "s/.*\"$1\": \([0-9]*\).*/\1/p" "$tmp/json"

@@ -12,15 +12,9 @@ tmp=$(mktemp -d)
 trap 'rm -rf "$tmp"' EXIT
 lstopo=$(command -v lstopo-no-graphics) || skip hwloc 'no lstopo-no-graphics (package hwloc-nox)'
 
-# QEMU's software CPU races with a guest that patches its code (README.md): an int3 that nobody set. tsc=unstable keeps
-# the scheduler's clock from being switched, which every boot else does while all CPUs tick.
-emulator_race() { # STATUS
-	(($1 == 111)) && grep -q 'Oops: int3' "$tmp/err"
-}
-
 # topology KERNEL NAME TOPOLOGY [ARGS...]: boots it and compares. hwloc reads the same sysfs, so one kernel is enough.
 topology() {
-	local kernel=$1 name=$2 topology=$3 status try hwloc=()
+	local kernel=$1 name=$2 topology=$3 hwloc=()
 	shift 3
 	[[ $kernel != 6.12 || ! $lstopo ]] || hwloc=(--include "$lstopo")
 	rm -f "$tmp"/*
@@ -29,22 +23,18 @@ topology() {
 		return
 	fi
 	local start=$SECONDS
-	# At most three times: see emulator_race.
-	for try in 1 2 3; do
-		status=0
-		timeout 300 "$ktstr" run --kernel "$kernel" --topology "$topology" "$@" --append tsc=unstable \
-			--dmesg "$tmp/dmesg" --timeout 280 --include tests/lab/guest_topology.sh:/bin/guest_topology \
-			"${hwloc[@]}" -- sh /bin/guest_topology > "$tmp/dump" 2> "$tmp/err" || status=$?
-		emulator_race "$status" || break
-		echo "INFRA: $name, try $try: the emulator raced with the guest's code patching"
-	done
+	# tsc=unstable keeps the scheduler's clock from being switched, which every boot else does while all CPUs tick: the
+	# most frequent of the races that guest() knows.
+	guest 300 "$ktstr" run --kernel "$kernel" --topology "$topology" "$@" --append tsc=unstable \
+		--dmesg "$tmp/dmesg" --timeout 280 --include tests/lab/guest_topology.sh:/bin/guest_topology \
+		"${hwloc[@]}" -- sh /bin/guest_topology
 	echo "    $name: $((SECONDS - start)) s"
 	[[ ! ${KEEP:-} ]] || cp "$tmp"/* "$KEEP"
-	if ((status != 0)); then
-		not_ok "$name" "ktstr run ended with status $status: $(tail -n 3 "$tmp/err")"
+	if ((guest_status != 0)); then
+		not_ok "$name" "ktstr run ended with status $guest_status: $(tail -n 3 "$tmp/err")"
 		return
 	fi
-	python3 tests/lab/check_topology.py "$name" "$tmp/json" "$tmp/dump" ${hwloc:+--hwloc} || test_failures=$((test_failures + 1))
+	python3 tests/lab/check_topology.py "$name" "$tmp/json" "$tmp/out" ${hwloc:+--hwloc} || test_failures=$((test_failures + 1))
 	# What the kernel complains about when tables and processors do not agree.
 	if grep -E 'Firmware Bug|sched: CPU.*different|APIC ID mismatch|SRAT: SRAT not used|SLIT table looks invalid' "$tmp/dmesg"; then
 		not_ok "${name}_kernel_has_no_complaint" 'above'

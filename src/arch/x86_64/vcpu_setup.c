@@ -189,7 +189,9 @@ void arch_vcpu_describe(int vcpu_fd, char *text, size_t n)
 {
 	struct kvm_regs r;
 	struct kvm_sregs s;
+	struct kvm_mp_state mp = { .mp_state = KVM_MP_STATE_RUNNABLE };
 
+	(void)ioctl(vcpu_fd, KVM_GET_MP_STATE, &mp); /* fails without a local APIC: it then runs */
 	if (ioctl(vcpu_fd, KVM_GET_REGS, &r) < 0 || ioctl(vcpu_fd, KVM_GET_SREGS, &s) < 0) {
 		(void)snprintf(text, n, "registers unreadable: errno %d", errno);
 		return;
@@ -198,9 +200,12 @@ void arch_vcpu_describe(int vcpu_fd, char *text, size_t n)
 		       "rip=%" PRIx64 " rsp=%" PRIx64 " rflags=%" PRIx64 " rax=%" PRIx64
 		       " rbx=%" PRIx64 " rcx=%" PRIx64 " rdx=%" PRIx64 " rsi=%" PRIx64
 		       " rdi=%" PRIx64 " rbp=%" PRIx64 " cs=%x cr0=%" PRIx64 " cr2=%" PRIx64
-		       " cr3=%" PRIx64 " cr4=%" PRIx64 " efer=%" PRIx64,
+		       " cr3=%" PRIx64 " cr4=%" PRIx64 " efer=%" PRIx64 "%s",
 		       (uint64_t)r.rip, (uint64_t)r.rsp, (uint64_t)r.rflags, (uint64_t)r.rax,
 		       (uint64_t)r.rbx, (uint64_t)r.rcx, (uint64_t)r.rdx, (uint64_t)r.rsi,
 		       (uint64_t)r.rdi, (uint64_t)r.rbp, s.cs.selector, (uint64_t)s.cr0,
-		       (uint64_t)s.cr2, (uint64_t)s.cr3, (uint64_t)s.cr4, (uint64_t)s.efer);
+		       (uint64_t)s.cr2, (uint64_t)s.cr3, (uint64_t)s.cr4, (uint64_t)s.efer,
+		       mp.mp_state == KVM_MP_STATE_RUNNABLE        ? ""
+		       : mp.mp_state == KVM_MP_STATE_UNINITIALIZED ? " (never started)"
+								   : " (halted)");
 }
