@@ -278,6 +278,8 @@ static int start_and_supervise(struct run *run, struct error *err)
 	make_terminal_raw(run);
 	res = runner_run(&runner, &process, &run->result, err);
 	restore_terminal(run);
+	if (run->result.has_started)
+		place_note(&run->place, &run->result);
 	vm_process_fini(&process);
 	return res;
 }
@@ -342,7 +344,7 @@ static int run_steps(struct run *run, struct error *err)
 	    prepare_initramfs(run, err) < 0 ||
 	    guest_setup_memory(&run->setup, &run->initramfs, &run->options, err) < 0 ||
 	    /* Last of what may take long, so that no CPU is held without being used. */
-	    place_take(&run->place, run->backend, &run->result, err) < 0)
+	    place_take(&run->place, run->backend, err) < 0)
 		return err->code;
 	if (run->place.signal)
 		return end_of_wait(run);

@@ -121,12 +121,18 @@ static void add_notes(struct run_result *result, struct buf *lines)
 		run_result_add_note(result, line, strlen(line));
 }
 
-static void note_caveats(struct place *p, struct run_result *result)
+void place_note(const struct place *p, struct run_result *result)
 {
+	static const char no_place[] = "--no-locks: this VM runs on any CPU, beside whoever else "
+				       "is there: timings are not only its own";
 	CLEANUP(buf_fini) struct buf lines = { 0 };
 	const struct plan *plan = p->reservation.plan;
 	struct host_state state;
 
+	if (!p->is_taken) {
+		run_result_add_note(result, no_place, sizeof(no_place) - 1);
+		return;
+	}
 	plan_caveats(&p->request, plan, &lines);
 	if (p->request.tier == PLAN_PERFORMANCE) {
 		host_state_read(p->host.host->n_cpus, &state);
@@ -134,35 +140,26 @@ static void note_caveats(struct place *p, struct run_result *result)
 	}
 	if (p->host.dir.fd < 0)
 		buf_append_str(&lines, "--no-locks: nothing keeps other runs off these CPUs\n");
+	if (p->cgroup.note[0])
+		buf_printf(&lines, "%s\n", p->cgroup.note);
 	add_notes(result, &lines);
 }
 
 /* A default run has its mask: nobody was promised that it could not leave that. */
-static int open_cgroup(struct place *p, struct run_result *result, struct error *err)
+static int open_cgroup(struct place *p, struct error *err)
 {
 	const struct cgroup_request request = { .cpus = &p->reservation.placement.cpus,
 						.mems = &p->reservation.placement.mems };
 
 	if (p->request.tier == PLAN_DEFAULT)
 		return 0;
-	if (cgroup_open(&p->cgroup, &request, 1, err) < 0)
-		return err->code;
-	if (p->cgroup.note[0])
-		run_result_add_note(result, p->cgroup.note, strlen(p->cgroup.note));
-	return 0;
+	return cgroup_open(&p->cgroup, &request, 1, err);
 }
 
-int place_take(struct place *p, enum reactor_backend backend, struct run_result *result,
-	       struct error *err)
+int place_take(struct place *p, enum reactor_backend backend, struct error *err)
 {
-	static const char no_place[] = "--no-locks: this VM runs on any CPU, beside whoever else "
-				       "is there: timings are not only "
-				       "its own";
-
-	if (!p->host.host) {
-		run_result_add_note(result, no_place, sizeof(no_place) - 1);
+	if (!p->host.host)
 		return 0;
-	}
 	if (reactor_new(&(struct reactor_config){ .backend = backend }, &p->reactor, err) < 0)
 		return err->code;
 	int res = wait_with_signals(p, err);
@@ -172,8 +169,7 @@ int place_take(struct place *p, enum reactor_backend backend, struct run_result 
 	p->lock_fds = xcalloc(p->reservation.plan->n_locks + 1, sizeof(*p->lock_fds));
 	p->n_lock_fds = reservation_lock_fds(&p->reservation, p->lock_fds);
 	p->is_taken = true;
-	note_caveats(p, result);
-	return open_cgroup(p, result, err);
+	return open_cgroup(p, err);
 }
 
 const struct placement *place_placement(const struct place *p)

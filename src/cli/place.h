@@ -33,11 +33,11 @@ MUST_CHECK int place_check(struct place *p, const struct placement_options *o,
 			   const struct topology *topology, const char *cache_dir,
 			   struct error *err);
 /*
- * Takes it, or waits as long as the options say and tells whom for. 0 with p->signal set: SIGINT, SIGTERM or SIGHUP came first. Notes
- * about what the place lacks go to @result.
+ * Takes it, or waits as long as the options say and tells whom for. 0 with p->signal set: SIGINT, SIGTERM or SIGHUP came first.
  */
-MUST_CHECK int place_take(struct place *p, enum reactor_backend backend, struct run_result *result,
-			  struct error *err);
+MUST_CHECK int place_take(struct place *p, enum reactor_backend backend, struct error *err);
+/* Of a VM that was started: what its place lacks, and what of the host will be seen in it. */
+void place_note(const struct place *p, struct run_result *result);
 /* What the VM is to know; NULL: it runs wherever this process may. */
 const struct placement *place_placement(const struct place *p);
 void place_fini(struct place *p); /* idempotent; after the VM process, if there was one */
