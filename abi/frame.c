@@ -120,10 +120,12 @@ const char *frame_type_name(uint16_t type)
 	case FRAME_VM_NOTE: return "vm-note";
 	case FRAME_VM_STATS: return "vm-stats";
 	case FRAME_VM_COM2: return "vm-com2";
+	case FRAME_VM_STARTED: return "vm-started";
 	case FRAME_VM_STOP: return "vm-stop";
 	case FRAME_VM_CONFIG: return "vm-config";
 	case FRAME_VM_TTY_INPUT: return "vm-tty-input";
 	case FRAME_VM_TTY_SIZE: return "vm-tty-size";
+	case FRAME_VM_GO: return "vm-go";
 	}
 	return NULL;
 }

@@ -64,10 +64,13 @@ enum frame_type {
 	FRAME_VM_NOTE = 52,
 	FRAME_VM_STATS = 53, /* text: "key value" lines */
 	FRAME_VM_COM2 = 54,  /* bytes of COM2 */
+	/* struct frame_started: every vCPU's thread is there. With `held` none enters before FRAME_VM_GO */
+	FRAME_VM_STARTED = 55,
 	/* Runner to VM process. */
 	FRAME_VM_STOP = 64,
 	FRAME_VM_TTY_INPUT = 65,
 	FRAME_VM_TTY_SIZE = 66, /* struct frame_tty_size */
+	FRAME_VM_GO = 67,       /* the vCPUs may run */
 	FRAME_VM_CONFIG = 68,   /* the first one, to a VM process that was started anew */
 };
 
@@ -114,6 +117,24 @@ struct frame_exit {
 struct frame_tty_size {
 	uint16_t rows;
 	uint16_t cols;
+};
+
+/* What of a performance run was to be had on this host. */
+enum frame_applied {
+	APPLIED_PINS = 1u << 0,      /* one CPU for each vCPU thread, one for the I/O thread */
+	APPLIED_FIFO = 1u << 1,      /* they run as SCHED_FIFO */
+	APPLIED_BOUND = 1u << 2,     /* memory of each guest node comes from its host nodes */
+	APPLIED_HUGEPAGES = 1u << 3, /* and is in pages of 2 MiB; else */
+	APPLIED_LOCKED = 1u << 4,    /* it stays in RAM once touched */
+	APPLIED_PAUSE = 1u << 5,     /* a guest that spins does not exit */
+	APPLIED_HLT = 1u << 6,       /* nor one that halts */
+	APPLIED_CLOCK = 1u << 7,     /* its clock is the TSC */
+};
+struct frame_started {
+	uint64_t memory_base; /* in the VM process's address space */
+	uint64_t memory_len;
+	uint32_t applied; /* enum frame_applied */
+	uint32_t held;    /* 1: FRAME_VM_GO is waited for */
 };
 
 /* DESIGN.md, section 9. */

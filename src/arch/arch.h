@@ -64,6 +64,19 @@ struct arch_vm_config {
 	bool pit;
 };
 MUST_CHECK int arch_vm_init(int vm_fd, const struct arch_vm_config *config, struct error *err);
+/*
+ * Before vCPUs: guests that idle or spin stay in the guest, as far as this KVM can, for a host CPU that nobody else uses. Each
+ * is a result of its own.
+ */
+struct arch_exits_off {
+	bool pause, hlt;
+};
+struct arch_exits_off arch_vm_disable_exits(int vm_fd);
+/*
+ * After vCPUs: whether the guest's clock is the TSC alone, the same on all of its CPUs. -errno: unknown. Only a set makes KVM look, so
+ * the clock is set to what it is.
+ */
+MUST_CHECK int arch_vm_is_clock_stable(int vm_fd, bool *ret);
 
 /*
  * The part of the interrupt controller that runs in this process; NULL where the kernel has all of
@@ -101,6 +114,7 @@ struct arch_cpuid_config {
 	const struct topology *topology;
 	const struct cpu_mask *mask; /* NULL: none */
 	bool realtime;               /* tell the guest that its CPUs are never preempted */
+	bool no_hlt_exits;           /* a CPU that halts is not woken by a hypercall */
 };
 MUST_CHECK int arch_cpuid_new(int kvm_fd, const struct arch_cpuid_config *config,
 			      struct arch_cpuid **ret, struct error *err);

@@ -56,3 +56,30 @@ const char *num_format_bytes(uint64_t bytes, char text[static NUM_BYTES_TEXT_MAX
 	(void)snprintf(text, NUM_BYTES_TEXT_MAX, "%" PRIu64 "%.1s", bytes, i ? &units[i - 1] : "");
 	return text;
 }
+
+int num_parse_duration_ms(const char *what, const char *text, uint64_t max_ms, uint64_t *ret_ms,
+			  struct error *err)
+{
+	static const struct {
+		const char *unit;
+		uint64_t ms;
+	} durations[] = {
+		{ "", 1000 }, { "s", 1000 }, { "ms", 1 }, { "m", 60000 }, { "h", 3600000 }
+	};
+	size_t n_digits = strspn(text, "0123456789");
+	uint64_t ms;
+
+	for (size_t i = 0; n_digits && i < ARRAY_SIZE(durations); i++) {
+		if (strcmp(text + n_digits, durations[i].unit) != 0)
+			continue;
+		errno = 0;
+		uint64_t v = strtoull(text, NULL, 10);
+		if (errno || !num_mul_u64(v, durations[i].ms, &ms) || ms > max_ms)
+			return error_set_usage(err, -ERANGE, "%s: %s is more than %" PRIu64 " s",
+					       what, text, max_ms / 1000);
+		*ret_ms = ms;
+		return 0;
+	}
+	return error_set_usage(err, -EINVAL, "%s: '%s' is no time such as 500ms, 90s or 10m", what,
+			       text);
+}

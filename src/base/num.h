@@ -57,6 +57,9 @@ MUST_CHECK int num_parse_u64(const char *what, const char *text, uint64_t min, u
  */
 MUST_CHECK int num_parse_bytes(const char *what, const char *text, uint64_t min, uint64_t max,
 			       uint64_t *ret, struct error *err);
+/* A time: "500ms", "90s" or "90", "10m", "2h"; at most @max_ms. "--wait: '1x' is no time such as 500ms, 90s, 10m". */
+MUST_CHECK int num_parse_duration_ms(const char *what, const char *text, uint64_t max_ms,
+				     uint64_t *ret_ms, struct error *err);
 /* Such a text for @bytes, as short as it is exact: "64K". */
 enum { NUM_BYTES_TEXT_MAX = 24 };
 const char *num_format_bytes(uint64_t bytes, char text[static NUM_BYTES_TEXT_MAX]);

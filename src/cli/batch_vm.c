@@ -385,10 +385,9 @@ void batch_vm_start(struct batch_vm *vm)
 		fail_start(vm, &c->test->why_not);
 		return;
 	}
-	vm->has_reservation = reservation_start(&vm->reservation, c->reactor, c->host,
-						&c->test->request, c->wait_ns, on_place) == 0;
-	if (!vm->has_reservation)
-		fail_start(vm, &vm->reservation.err);
+	vm->has_reservation = true;
+	reservation_start(&vm->reservation, c->reactor, c->host, &c->test->request, c->wait_ns,
+			  on_place);
 }
 
 void batch_vm_kill(struct batch_vm *vm)

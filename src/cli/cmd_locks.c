@@ -24,7 +24,7 @@
 #include "plan/plan_text.h"
 #include "plan/tickets.h"
 
-enum { MAX_WATCH_S = 3600 };
+enum { MAX_WATCH_MS = 3600 * 1000 };
 
 struct options {
 	bool json;
@@ -41,27 +41,6 @@ static int usage(FILE *to, int status)
 	      "gone\n",
 	      to);
 	return status;
-}
-
-/* "1s", "2" or "500ms". */
-static int parse_interval(const char *text, uint64_t *ret_ms, struct error *err)
-{
-	size_t n = strspn(text, "0123456789");
-	const char *unit = text + n;
-	char number[24];
-	uint64_t v;
-
-	if (n == 0 || n >= sizeof(number) ||
-	    (*unit && strcmp(unit, "s") != 0 && strcmp(unit, "ms") != 0))
-		return error_set_usage(err, -EINVAL, "--watch: '%s' is no time such as 1s or 500ms",
-				       text);
-	(void)snprintf(number, sizeof(number), "%.*s", (int)n, text);
-	bool is_ms = strcmp(unit, "ms") == 0;
-	if (num_parse_u64("--watch", number, 1, is_ms ? MAX_WATCH_S * 1000 : MAX_WATCH_S, &v, err) <
-	    0)
-		return err->code;
-	*ret_ms = is_ms ? v : v * 1000;
-	return 0;
 }
 
 static int parse(struct options *o, int argc, char **argv, struct error *err)
@@ -87,7 +66,8 @@ static int parse(struct options *o, int argc, char **argv, struct error *err)
 					       "ktstr locks: unknown option or missing value: "
 					       "'%s' (`ktstr locks --help`)",
 					       argv[optind - 1]);
-		else if (parse_interval(optarg, &o->watch_ms, err) < 0)
+		else if (num_parse_duration_ms("--watch", optarg, MAX_WATCH_MS, &o->watch_ms, err) <
+			 0)
 			return err->code;
 	if (optind < argc)
 		return error_set_usage(err, -EINVAL, "ktstr locks: unexpected argument '%s'",

@@ -24,6 +24,7 @@
 #include "cli/document.h"
 #include "cli/exit_code.h"
 #include "cli/guest_setup.h"
+#include "cli/place.h"
 #include "cli/report.h"
 #include "cli/run_options.h"
 #include "cli/runner.h"
@@ -45,6 +46,7 @@ struct run {
 	struct initramfs initramfs;
 	struct buf cmdline;
 	struct disk disk;
+	struct place place;
 	int relay_fd;
 	char *relay_path;
 	char *keep_dir;
@@ -118,13 +120,18 @@ static int open_disk(struct run *run, struct error *err)
 	return 0;
 }
 
+static int check_json(const struct run *run, struct error *err)
+{
+	if (run->options.json && document_check_path(run->options.json, err) < 0)
+		return error_prefix(err, "--json");
+	return 0;
+}
+
 static int open_sinks(struct run *run, struct error *err)
 {
 	struct run_result *res = &run->result;
 	const char *tmp = getenv("TMPDIR");
 
-	if (run->options.json && document_check_path(run->options.json, err) < 0)
-		return error_prefix(err, "--json");
 	if (run->options.console &&
 	    sink_open(&res->console, run->options.console, SINK_FILE_LIMIT, err) < 0)
 		return error_prefix(err, "--console");
@@ -217,6 +224,12 @@ static void terminal_size(struct session_config *config)
 
 /* The VM */
 
+static enum vm_hugepages hugepages_of(const struct run_options *o)
+{
+	return o->placement.perf && o->hugepages == VM_HUGEPAGES_OFF ? VM_HUGEPAGES_TRY
+								     : o->hugepages;
+}
+
 static int start_and_supervise(struct run *run, struct error *err)
 {
 	const struct run_options *o = &run->options;
@@ -232,7 +245,9 @@ static int start_and_supervise(struct run *run, struct error *err)
 			.cmdline = buf_str(&run->cmdline),
 			.topology = o->topology,
 			.memory_mib = o->memory_mib,
-			.hugepages = o->hugepages,
+			.hugepages = hugepages_of(o),
+			.placement = place_placement(&run->place),
+			.hold = o->placement.tier != PLAN_DEFAULT,
 			.cpu_mask = &o->cpu_mask,
 			.pit = o->pit,
 			.disk = o->has_disk ? &run->disk.config : NULL,
@@ -242,11 +257,15 @@ static int start_and_supervise(struct run *run, struct error *err)
 		.relay_fd = run->relay_fd,
 		.timeout_ns = o->timeout_s * NS_PER_S,
 		.boot_timeout_ns = (BOOT_TIMEOUT_S + BOOT_TIMEOUT_PER_CPU_S * n_cpus) * NS_PER_S,
+		.lock_fds = run->place.lock_fds,
+		.n_lock_fds = run->place.n_lock_fds,
+		.cgroup_fd = run->place.cgroup.is_active ? &run->place.cgroup.procs_fd : NULL,
 	};
 	struct runner_config runner = {
 		.backend = run->backend,
 		.interactive = o->interactive,
 		.forward_stdin = o->forward_stdin,
+		.reservation = run->place.is_taken ? &run->place.reservation : NULL,
 		.deadline_ns = o->timeout_s ? clock_now_ns() + config.timeout_ns : UINT64_MAX,
 	};
 
@@ -259,6 +278,8 @@ static int start_and_supervise(struct run *run, struct error *err)
 	make_terminal_raw(run);
 	res = runner_run(&runner, &process, &run->result, err);
 	restore_terminal(run);
+	if (run->result.has_started)
+		place_note(&run->place, &run->result);
 	vm_process_fini(&process);
 	return res;
 }
@@ -279,6 +300,7 @@ static int finish(struct run *run, struct error *err)
 		.options = &run->options,
 		.result = res,
 		.disk = run->options.has_disk ? &run->disk : NULL,
+		.place = &run->place,
 		.kernel = run->setup.entry.image,
 		.release = run->setup.kernel.release,
 		.start_ns = run->ctx->start_ns,
@@ -303,15 +325,30 @@ static int finish(struct run *run, struct error *err)
 	return ret < 0 ? ret : report.exit_code;
 }
 
+static int end_of_wait(const struct run *run)
+{
+	fprintf(stderr, "ktstr: interrupted by SIG%s while it waited for CPUs\n",
+		sigabbrev_np(run->place.signal));
+	return EXIT_CODE_SIGNAL + run->place.signal;
+}
+
 static int run_steps(struct run *run, struct error *err)
 {
 	if (reactor_backend_parse(getenv("KTSTR_REACTOR"), &run->backend, err) < 0 ||
 	    guest_setup_check_memory(&run->options, err) < 0 ||
 	    guest_setup_kernel(&run->options, &run->setup, err) < 0 ||
-	    guest_setup_check_kvm(&run->options, &run->setup, err) < 0 || open_disk(run, err) < 0 ||
+	    guest_setup_check_kvm(&run->options, &run->setup, err) < 0 ||
+	    place_check(&run->place, &run->options.placement, &run->options.topology,
+			run->setup.cache_dir, err) < 0 ||
+	    check_json(run, err) < 0 || open_disk(run, err) < 0 ||
 	    prepare_initramfs(run, err) < 0 ||
 	    guest_setup_memory(&run->setup, &run->initramfs, &run->options, err) < 0 ||
-	    open_sinks(run, err) < 0 || open_relay(run, err) < 0)
+	    /* Last of what may take long, so that no CPU is held without being used. */
+	    place_take(&run->place, run->backend, err) < 0)
+		return err->code;
+	if (run->place.signal)
+		return end_of_wait(run);
+	if (open_sinks(run, err) < 0 || open_relay(run, err) < 0)
 		return err->code;
 	guest_setup_cmdline(&run->options, &run->cmdline);
 	run_result_add_phase(&run->result, PHASE_IMAGE_READY, clock_now_ns(), false);
@@ -329,6 +366,7 @@ static void run_fini(struct run *run)
 	freep(&run->relay_path);
 	fd_closep(&run->relay_fd);
 	disk_fini(&run->disk);
+	place_fini(&run->place);
 	freep(&run->keep_dir);
 	buf_fini(&run->cmdline);
 	initramfs_fini(&run->initramfs);
@@ -342,7 +380,8 @@ static int run_or_shell(const struct command_context *ctx, int argc, char **argv
 			   .setup = GUEST_SETUP_INIT,
 			   .initramfs = INITRAMFS_INIT,
 			   .relay_fd = -1,
-			   .disk = DISK_INIT };
+			   .disk = DISK_INIT,
+			   .place = PLACE_INIT };
 	struct error err;
 	int status;
 

@@ -9,6 +9,7 @@
 #include "base/clock.h"
 #include "base/topology_text.h"
 #include "cli/document.h"
+#include "cli/placement_json.h"
 
 enum { LOG_TAIL_LINES = 60 };
 
@@ -245,6 +246,7 @@ static json_t *json_document(const struct report *r)
 	json_object_set_new(doc, "total_ms", json_real(ms_since(r->start_ns, r->end_ns)));
 	if (r->disk)
 		json_object_set_new(doc, "disk", json_disk(r));
+	json_object_set_new(doc, "placement", placement_json(r->place, res));
 	json_object_set_new(doc, "result_bytes", json_integer((json_int_t)res->result_bytes));
 	json_object_set_new(doc, "tests", test_results_json(&res->tests));
 	json_object_set_new(doc, "stats", json_stats(res));

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "cli/disk.h"
+#include "cli/place.h"
 #include "cli/run_options.h"
 #include "cli/run_result.h"
 
@@ -12,9 +13,10 @@ struct report {
 	const struct run_options *options;
 	const struct run_result *result;
 	const struct disk *disk; /* NULL: none */
-	const char *kernel;      /* path */
-	const char *release;     /* "" if not known */
-	uint64_t start_ns;       /* of the process */
+	const struct place *place;
+	const char *kernel;  /* path */
+	const char *release; /* "" if not known */
+	uint64_t start_ns;   /* of the process */
 	uint64_t end_ns;
 	int exit_code;
 };

@@ -19,6 +19,7 @@ enum option_id {
 	OPT_APPEND = 256,
 	OPT_CONSOLE,
 	OPT_CPU,
+	OPT_CPU_CAP,
 	OPT_DISK,
 	OPT_DMESG,
 	OPT_FORCE,
@@ -33,18 +34,23 @@ enum option_id {
 	OPT_MEMORY,
 	OPT_MODULES,
 	OPT_NET,
+	OPT_NO_LOCKS,
+	OPT_PERF,
 	OPT_PIT,
 	OPT_RELAY,
+	OPT_SPREAD,
 	OPT_STDIN,
 	OPT_TIMELINE,
 	OPT_TIMEOUT,
 	OPT_TOPOLOGY,
+	OPT_WAIT,
 };
 
 static const struct option long_options[] = {
 	{ "append", required_argument, NULL, OPT_APPEND },
 	{ "console", required_argument, NULL, OPT_CONSOLE },
 	{ "cpu", required_argument, NULL, OPT_CPU },
+	{ "cpu-cap", required_argument, NULL, OPT_CPU_CAP },
 	{ "disk", required_argument, NULL, OPT_DISK },
 	{ "dmesg", required_argument, NULL, OPT_DMESG },
 	{ "force", no_argument, NULL, OPT_FORCE },
@@ -59,12 +65,16 @@ static const struct option long_options[] = {
 	{ "memory", required_argument, NULL, OPT_MEMORY },
 	{ "modules", required_argument, NULL, OPT_MODULES },
 	{ "net", required_argument, NULL, OPT_NET },
+	{ "no-locks", no_argument, NULL, OPT_NO_LOCKS },
+	{ "perf", no_argument, NULL, OPT_PERF },
 	{ "pit", no_argument, NULL, OPT_PIT },
 	{ "relay", required_argument, NULL, OPT_RELAY },
+	{ "spread", no_argument, NULL, OPT_SPREAD },
 	{ "stdin", no_argument, NULL, OPT_STDIN },
 	{ "timeline", no_argument, NULL, OPT_TIMELINE },
 	{ "timeout", required_argument, NULL, OPT_TIMEOUT },
 	{ "topology", required_argument, NULL, OPT_TOPOLOGY },
+	{ "wait", required_argument, NULL, OPT_WAIT },
 	{ 0 },
 };
 
@@ -108,6 +118,7 @@ void run_options_usage(bool interactive)
 	    "  --pit                 give the machine an i8254 timer\n"
 	    "  --force               boot even where `ktstr doctor` says that this KVM cannot\n",
 	    stdout);
+	placement_options_usage();
 }
 
 static void add(const char ***list, size_t *n, const char *item)
@@ -176,6 +187,9 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 		return 0;
 	case OPT_CPU:
 		return arch_cpu_mask_parse(arg, &o->cpu_mask, err);
+	case OPT_CPU_CAP:
+		o->placement.cpu_cap = arg;
+		return 0;
 	case OPT_DISK:
 		return parse_disk(o, arg, err);
 	case OPT_DMESG:
@@ -214,11 +228,20 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 		return 0;
 	case OPT_NET:
 		return parse_net(o, arg, err);
+	case OPT_NO_LOCKS:
+		o->placement.no_locks = true;
+		return 0;
+	case OPT_PERF:
+		o->placement.perf = true;
+		return 0;
 	case OPT_PIT:
 		o->pit = true;
 		return 0;
 	case OPT_RELAY:
 		return parse_relay(o, arg, err);
+	case OPT_SPREAD:
+		o->placement.spread = true;
+		return 0;
 	case OPT_STDIN:
 		o->forward_stdin = true;
 		return 0;
@@ -229,6 +252,8 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 		return num_parse_u64("--timeout", arg, 0, MAX_TIMEOUT_S, &o->timeout_s, err);
 	case OPT_TOPOLOGY:
 		return topology_option_parse(arg, &o->topology, err);
+	case OPT_WAIT:
+		return placement_options_parse_wait(arg, &o->placement, err);
 	}
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
 }
@@ -256,6 +281,9 @@ static int check(struct run_options *o, struct error *err)
 	if (o->memory_mib &&
 	    topology_option_memory(&o->topology, o->memory_mib, &o->memory_mib, &memory, err) < 0)
 		return err->code;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
+	if (placement_options_finish(&o->placement, getenv("KTSTR_CPU_CAP"), err) < 0)
+		return err->code;
 	if (arch_cpu_mask_check(&o->cpu_mask, &o->topology, err) < 0)
 		return err->code;
 	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
@@ -279,6 +307,7 @@ int run_options_parse(int argc, char **argv, bool interactive, struct run_option
 		.topology = topology_uniform(1, 1, 1, 1),
 		.timeout_s = interactive ? 0 : DEFAULT_TIMEOUT_S,
 		.interactive = interactive,
+		.placement = PLACEMENT_OPTIONS_INIT,
 	};
 	opterr = 0;
 	optind = 0; /* GNU: forget all of an earlier parse, also a half-read cluster of letters */

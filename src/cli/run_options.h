@@ -5,6 +5,7 @@
 #include "base/error.h"
 #include "base/topology.h"
 #include "cli/disk_options.h"
+#include "cli/placement_options.h"
 #include "vmm/vm_memory.h"
 
 struct run_options {
@@ -28,6 +29,7 @@ struct run_options {
 	const char *json;
 	const char *relay_guest; /* unix socket in the guest; owned */
 	const char *relay_host;
+	struct placement_options placement;
 	bool timeline;
 	bool keep;
 	bool force;

@@ -8,6 +8,7 @@
 #include "base/buf.h"
 #include "cli/sink.h"
 #include "harness/test_results.h"
+#include "harness/verify.h"
 
 enum { RUN_RESULT_MAX_PHASES = 32, RUN_RESULT_MAX_NOTES = 32 };
 
@@ -32,6 +33,9 @@ struct run_result {
 	struct sink console, com2, tty, dmesg, frames;
 	uint64_t n_frames[256]; /* by type */
 	struct test_results tests;
+	bool has_started;
+	struct frame_started started; /* what the placement came to */
+	struct verification verification;
 	uint64_t result_bytes; /* payload of the test's own frames: below FRAME_STDOUT, not EXIT */
 };
 

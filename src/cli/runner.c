@@ -121,18 +121,11 @@ static void on_outcome(void *ctx)
 
 static const struct collector_ops collector_callbacks = { on_output, on_tty, on_outcome };
 
-static void on_frame(void *ctx, const struct frame *f)
-{
-	struct runner *r = ctx;
-
-	collector_add(&r->collector, f);
-}
-
 /* Ends the run with our own trouble as its reason, unless there is a verdict already. */
 static void fail(struct runner *r, const char *fmt, ...) PRINTF_LIKE(2, 3);
 static void fail(struct runner *r, const char *fmt, ...)
 {
-	char text[160];
+	char text[512];
 	va_list ap;
 
 	reactor_stop(r->reactor, 0);
@@ -140,6 +133,37 @@ static void fail(struct runner *r, const char *fmt, ...)
 	(void)vsnprintf(text, sizeof(text), fmt, ap);
 	va_end(ap);
 	run_result_fail(r->result, text);
+}
+
+/* Every vCPU has its thread and, held, none has run: what was promised is to be seen now, or not at all. */
+static void on_started(struct runner *r, const struct frame *f)
+{
+	struct run_result *res = r->result;
+	struct error err;
+
+	if (f->header.length != sizeof(res->started) || res->has_started)
+		return;
+	memcpy(&res->started, f->payload, sizeof(res->started));
+	res->has_started = true;
+	if (!res->started.held)
+		return;
+	if (r->config->reservation && verify_vm(r->process->pid, r->config->reservation,
+						&res->started, &res->verification, &err) < 0) {
+		vm_process_kill(r->process);
+		fail(r, "%s", err.text);
+		return;
+	}
+	link_send(r->link, FRAME_VM_GO, NULL, 0);
+}
+
+static void on_frame(void *ctx, const struct frame *f)
+{
+	struct runner *r = ctx;
+
+	if (f->header.type == FRAME_VM_STARTED)
+		on_started(r, f);
+	else
+		collector_add(&r->collector, f);
 }
 
 /* An event source that broke: without it nobody would see the VM process's end, or a signal. */

@@ -8,13 +8,16 @@
 #pragma once
 
 #include "cli/collector.h"
+#include "harness/reservation.h"
 #include "reactor/reactor.h"
 #include "vmm/vm_process.h"
 
 struct runner_config {
 	enum reactor_backend backend;
-	bool interactive;     /* stdin and stdout are hvc0 */
-	bool forward_stdin;   /* stdin is the command's */
+	bool interactive;   /* stdin and stdout are hvc0 */
+	bool forward_stdin; /* stdin is the command's */
+	/* What the VM was promised, to be looked at when it has started; NULL: nothing. */
+	const struct reservation *reservation;
 	uint64_t deadline_ns; /* the VM process should have ended by then; UINT64_MAX: no limit */
 };
 

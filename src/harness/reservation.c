@@ -105,9 +105,9 @@ static void on_soon(struct reactor_op *op, int res, bool more UNUSED)
 	finish(r, &r->unlocked_plan, res);
 }
 
-int reservation_start(struct reservation *r, struct reactor *reactor,
-		      const struct reservation_host *h, const struct plan_request *request,
-		      uint64_t wait_ns, reservation_fn fn)
+void reservation_start(struct reservation *r, struct reactor *reactor,
+		       const struct reservation_host *h, const struct plan_request *request,
+		       uint64_t wait_ns, reservation_fn fn)
 {
 	const struct waiter_config config = { .host = h->host,
 					      .dir = &h->dir,
@@ -120,14 +120,10 @@ int reservation_start(struct reservation *r, struct reactor *reactor,
 				   .reactor = reactor,
 				   .fn = fn,
 				   .started_ns = clock_now_ns() };
-	if (has_locks(h)) {
-		int res = waiter_start(&r->waiter, reactor, &config, &r->err);
-		if (res < 0)
-			r->host = NULL; /* nothing to finish */
-		return res;
-	}
-	reactor_timer(reactor, &r->soon, r->started_ns, on_soon);
-	return 0;
+	if (has_locks(h))
+		waiter_start(&r->waiter, reactor, &config);
+	else
+		reactor_timer(reactor, &r->soon, r->started_ns, on_soon);
 }
 
 void reservation_cancel(struct reservation *r)

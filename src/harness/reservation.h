@@ -71,13 +71,12 @@ struct reservation {
 };
 
 /*
- * Borrows @h until reservation_fini. @wait_ns 0: one attempt. @fn comes exactly once, from the reactor, unless this fails. Without
+ * Borrows @h until reservation_fini. @wait_ns 0: one attempt. @fn comes exactly once, from the reactor. Without
  * locks the place is the best that there would be if nobody else were here.
  */
-MUST_CHECK int reservation_start(struct reservation *r, struct reactor *reactor,
-				 const struct reservation_host *h,
-				 const struct plan_request *request, uint64_t wait_ns,
-				 reservation_fn fn);
+void reservation_start(struct reservation *r, struct reactor *reactor,
+		       const struct reservation_host *h, const struct plan_request *request,
+		       uint64_t wait_ns, reservation_fn fn);
 void reservation_cancel(struct reservation *r); /* nothing happens to one that is done */
 /* Descriptors of the locks, close-on-exec; @ret has room for plan->n_locks. Returns how many. */
 size_t reservation_lock_fds(const struct reservation *r, int *ret);

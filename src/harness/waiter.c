@@ -150,6 +150,20 @@ static void after_selecting(struct waiter *w, uint64_t now_ns)
 	look_at(w, is_first ? now_ns : w->selecting_ns + SELECT_PATIENCE_NS);
 }
 
+/*
+ * Only for who has to wait: the kernel takes milliseconds to end a watch. What was closed before there was one is no event, so
+ * one look more.
+ */
+static void begin_to_watch(struct waiter *w, uint64_t now_ns)
+{
+	if (lock_watch_open(&w->watch, w->acquire.dir, &w->err) < 0) {
+		finish(w, w->err.code);
+		return;
+	}
+	listen(w, true);
+	look_at(w, now_ns);
+}
+
 static void look(struct waiter *w, uint64_t now_ns)
 {
 	enum acquire_result result = ACQUIRE_BUSY;
@@ -161,12 +175,16 @@ static void look(struct waiter *w, uint64_t now_ns)
 		finish(w, w->err.code);
 		return;
 	}
-	if (result == ACQUIRE_SELECTING) {
+	if (result != ACQUIRE_DONE && w->watch.fd < 0 && now_ns < w->deadline_ns) {
+		begin_to_watch(w, now_ns);
+		return;
+	}
+	if (result == ACQUIRE_SELECTING && w->watch.fd >= 0) {
 		after_selecting(w, now_ns);
 		return;
 	}
 	w->selecting_ns = 0;
-	if (watch_selection(w, false) < 0)
+	if (w->watch.fd >= 0 && watch_selection(w, false) < 0)
 		return;
 	if (result == ACQUIRE_DONE)
 		finish(w, 0);
@@ -228,23 +246,21 @@ static void on_event(struct reactor_op *op, int res, bool more)
 		on_released(w, clock_now_ns());
 }
 
-int waiter_start(struct waiter *w, struct reactor *r, const struct waiter_config *config,
-		 struct error *err)
+void waiter_start(struct waiter *w, struct reactor *r, const struct waiter_config *config)
 {
 	uint64_t now_ns = clock_now_ns();
 
 	*w = (struct waiter){
-		.reactor = r, .fn = config->fn, .started_ns = now_ns, .look_ns = UINT64_MAX
+		.reactor = r,
+		.fn = config->fn,
+		.started_ns = now_ns,
+		.look_ns = UINT64_MAX,
+		.watch = LOCK_WATCH_INIT,
 	};
 	if (!num_add_u64(now_ns, config->timeout_ns, &w->deadline_ns))
 		w->deadline_ns = UINT64_MAX;
-	/* Before the first look: what is closed after that look is an event. */
-	if (lock_watch_open(&w->watch, config->dir, err) < 0)
-		return err->code;
 	acquire_init(&w->acquire, config->host, config->dir, config->request);
-	listen(w, true);
 	look_at(w, now_ns);
-	return 0;
 }
 
 void waiter_cancel(struct waiter *w)

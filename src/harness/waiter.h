@@ -51,7 +51,7 @@ struct waiter {
 };
 
 /*
- * Begins with an attempt in the reactor's next turn; @fn comes exactly once, from the reactor, unless this fails. @timeout_ns 0:
+ * Begins with an attempt in the reactor's next turn; @fn comes exactly once, from the reactor. @timeout_ns 0:
  * that attempt only. The host and the folder of @request's locks are borrowed until waiter_fini.
  */
 struct waiter_config {
@@ -61,8 +61,7 @@ struct waiter_config {
 	uint64_t timeout_ns;
 	waiter_fn fn;
 };
-MUST_CHECK int waiter_start(struct waiter *w, struct reactor *r, const struct waiter_config *config,
-			    struct error *err);
+void waiter_start(struct waiter *w, struct reactor *r, const struct waiter_config *config);
 /* Asks for the end; @fn comes with -ECANCELED, or with what came first. */
 void waiter_cancel(struct waiter *w);
 /* Gives up the locks that no other process inherited. After @fn, or for an idle one. */

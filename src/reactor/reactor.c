@@ -132,7 +132,7 @@ static int choose_backend(struct reactor *r, const struct reactor_config *config
 	if (config->backend == REACTOR_EPOLL)
 		return reactor_epoll_new(&r->backend, err);
 
-	int ret = reactor_uring_new(entries, &r->backend, err);
+	int ret = reactor_uring_new(entries, config->worker_cpus, &r->backend, err);
 	if (ret == 0 || config->backend == REACTOR_URING)
 		return ret;
 	r->fallback_reason = xstrdup(err->text);

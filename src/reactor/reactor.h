@@ -40,6 +40,7 @@
 #include <sys/uio.h>
 
 #include "base/error.h"
+#include "base/id_set.h"
 #include "base/list.h"
 
 struct reactor;
@@ -85,6 +86,11 @@ struct reactor_op {
 struct reactor_config {
 	enum reactor_backend backend;
 	unsigned entries; /* submission queue size, a power of two; 0: 256 */
+	/*
+	 * CPUs of the kernel's workers, which keep no thread's mask by themselves; NULL: any. Those of the epoll backend have the
+	 * mask of the thread that arms. Borrowed by reactor_new.
+	 */
+	const struct id_set *worker_cpus;
 };
 
 /* Parses KTSTR_REACTOR's value: NULL or "" is REACTOR_AUTO, "uring", "epoll"; else class usage. */

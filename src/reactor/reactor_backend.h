@@ -59,7 +59,8 @@ struct backend {
 };
 
 /* Errors: the host refuses io_uring, with the likely reason in the text. */
-MUST_CHECK int reactor_uring_new(unsigned entries, struct backend **ret, struct error *err);
+MUST_CHECK int reactor_uring_new(unsigned entries, const struct id_set *worker_cpus,
+				 struct backend **ret, struct error *err);
 MUST_CHECK int reactor_epoll_new(struct backend **ret, struct error *err);
 
 /* A poll's intermediate result. Swallowed when the op is CANCELLING: its owner wants no more. */

@@ -295,9 +295,25 @@ static int setup_ring(unsigned entries, struct io_uring *ring, struct error *err
 	return 0;
 }
 
-int reactor_uring_new(unsigned entries, struct backend **ret, struct error *err)
+/* What has to be said to a ring before it is restricted. */
+static int limit_workers(struct io_uring *ring, const struct id_set *cpus, struct error *err)
 {
-	unsigned workers[2] = { N_WORKERS_BOUNDED, N_WORKERS_UNBOUNDED };
+	unsigned n[2] = { N_WORKERS_BOUNDED, N_WORKERS_UNBOUNDED };
+
+	int res = io_uring_register_iowq_max_workers(ring, n);
+	if (res < 0)
+		return error_set(err, res, "io_uring: limit the kernel's workers");
+	if (!cpus)
+		return 0;
+	/* The kernel's sets of CPUs are such words, too. */
+	res = io_uring_register_iowq_aff(ring, sizeof(cpus->words),
+					 (const cpu_set_t *)(const void *)cpus->words);
+	return res < 0 ? error_set(err, res, "io_uring: the CPUs of the kernel's workers") : 0;
+}
+
+int reactor_uring_new(unsigned entries, const struct id_set *worker_cpus, struct backend **ret,
+		      struct error *err)
+{
 	struct uring *u = xcalloc(1, sizeof(*u));
 
 	list_init(&u->backlog);
@@ -305,12 +321,11 @@ int reactor_uring_new(unsigned entries, struct backend **ret, struct error *err)
 		free(u);
 		return err->code;
 	}
-	int code = io_uring_register_iowq_max_workers(&u->ring, workers);
-	if (code < 0) {
+	if (limit_workers(&u->ring, worker_cpus, err) < 0) {
 		uring_free(&u->backend);
-		return error_set(err, code, "io_uring: limit the kernel's workers");
+		return err->code;
 	}
-	code = uring_restrict(u->ring.ring_fd);
+	int code = uring_restrict(u->ring.ring_fd);
 	if (code < 0) {
 		uring_free(&u->backend);
 		return error_set(err, code, "io_uring: restrict the ring");

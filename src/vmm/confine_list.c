@@ -15,6 +15,7 @@
 #include <stdio.h>
 #include <sys/mman.h>
 #include <sys/prctl.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 #include "vmm/confine_filter.h"
@@ -91,6 +92,7 @@ static const struct {
 	{ SCMP_SYS(mmap), ARG(2, PROT_EXEC, 0) },
 	{ SCMP_SYS(mprotect), ARG(2, PROT_EXEC, 0) },
 	{ SCMP_SYS(clone), ARG(0, UINT64_MAX, THREAD_FLAGS) },
+	{ SCMP_SYS(getrusage), ARG(0, UINT32_MAX, RUSAGE_THREAD) }, /* of a vCPU, at its end */
 	{ SCMP_SYS(prctl), ARG(0, UINT32_MAX, PR_SET_NAME) },
 	{ SCMP_SYS(prctl), ARG(0, UINT32_MAX, PR_SET_PDEATHSIG) },
 	{ SCMP_SYS(fcntl), ARG(1, UINT32_MAX, F_DUPFD_CLOEXEC) }, /* epoll */

@@ -6,6 +6,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
+#include <unistd.h>
 
 #include "abi/frame.h"
 #include "abi/guest_config.h"
@@ -16,6 +17,7 @@
 #include "base/num.h"
 #include "image/kernel_image.h"
 #include "link/link.h"
+#include "vmm/io_thread.h"
 #include "vmm/judge.h"
 #include "vmm/relay.h"
 #include "vmm/vm_stats.h"
@@ -61,8 +63,9 @@ struct session {
 	struct buf tty_input;
 	struct limit_timer timers[N_TIMERS];
 	bool frames_stalled; /* port 1 waits for the link */
-	bool vm_ended;
+	bool is_fifo;
 	bool has_locks;
+	bool vm_ended;
 	bool disk_stopped; /* comes last of a VM's end, also without a disk */
 	bool verdict_sent;
 	bool runner_gone;
@@ -368,6 +371,7 @@ static void send_stats(struct session *s)
 
 	vm_stats(s->vm, &st);
 	vm_stats_format(&st, &text);
+	vm_stats_format_vcpus(s->vm, topology_n_cpus(&s->config->vm.topology), &text);
 	buf_printf(&text,
 		   "frames.received %" PRIu64 "\nframes.dropped_bytes %" PRIu64
 		   "\nframes.lost %" PRIu64 "\n",
@@ -466,6 +470,9 @@ static void on_link_frame(void *ctx, const struct frame *f)
 	case FRAME_VM_STOP:
 		stop_vm(s, JUDGE_INTERRUPTED, 0);
 		break;
+	case FRAME_VM_GO:
+		vm_release(s->vm);
+		break;
 	case FRAME_VM_TTY_INPUT:
 		buf_append(&s->tty_input, f->payload, f->header.length);
 		if (s->tty_input.len >= TTY_INPUT_MAX)
@@ -531,16 +538,63 @@ static void fail_to_build(struct session *s, const struct error *err)
 		.is_usage = err->class == ERROR_USAGE || err->class == ERROR_UNREPRESENTABLE,
 	};
 
+	release_locks(s);
 	send_outcome(s, &outcome, err->text);
+}
+
+/* Performance mode takes what there is, and nothing of it is missing unsaid. */
+static void note_missing(struct session *s, uint32_t applied)
+{
+	static const struct {
+		uint32_t bit;
+		const char *text;
+	} missing[] = {
+		{ APPLIED_FIFO, "no SCHED_FIFO for this user, it needs a real-time priority of 2 "
+				"(`ulimit -r`): other tasks can put vCPUs off their CPUs" },
+		{ APPLIED_HUGEPAGES,
+		  "not enough free pages of 2 MiB on the VM's nodes (`sysctl vm.nr_hugepages`): "
+		  "its memory is in normal ones, which cost the guest TLB misses" },
+		{ APPLIED_LOCKED, "RLIMIT_MEMLOCK is too small for its memory (`ulimit -l`), which "
+				  "may be swapped out" },
+		{ APPLIED_PAUSE, "this KVM cannot spin in the guest: each PAUSE may exit" },
+		{ APPLIED_HLT, "this KVM cannot halt in the guest: each HLT exits" },
+		{ APPLIED_CLOCK,
+		  "KVM's clock is not the TSC alone (an unstable TSC, a nested host): "
+		  "times that the guest measures vary more" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(missing); i++)
+		if (!(applied & missing[i].bit))
+			send_note(s, "performance mode: %s", missing[i].text);
+}
+
+static void on_vm_ready(void *ctx)
+{
+	struct session *s = ctx;
+	const struct placement *p = s->config->vm.placement;
+	const struct frame_started started = vm_started(s->vm);
+
+	if (vm_confine_failure(s->vm))
+		send_note(s, "%s", vm_confine_failure(s->vm));
+	if (p && p->is_performance)
+		note_missing(s, started.applied);
+	else if (vm_lacks_hugepages(s->vm))
+		send_note(s,
+			  "--hugepages try: the host has no %" PRIu64
+			  " free pages of 2 MiB for this VM; it runs on normal ones",
+			  s->config->vm.memory_mib * MIB / TOPOLOGY_MEMORY_UNIT);
+	link_send(s->link, FRAME_VM_STARTED, &started, sizeof(started));
 }
 
 static int build(struct session *s, struct error *err)
 {
 	struct vm_config config = s->config->vm;
 
+	config.is_fifo = s->is_fifo;
 	config.confine = s->config->confine;
 	config.com1 = on_com1;
 	config.com2 = on_com2;
+	config.on_ready = on_vm_ready;
 	config.on_end = on_vm_end;
 	config.ctx = s;
 	config.console = (struct virtio_console_config){
@@ -563,18 +617,11 @@ static int build(struct session *s, struct error *err)
 	}
 	if (vm_new(&config, s->reactor, &s->vm, err) < 0)
 		return err->code;
-	if (vm_lacks_hugepages(s->vm))
-		send_note(s,
-			  "--hugepages try: the host has no %" PRIu64
-			  " free pages of 2 MiB for this VM; it runs on normal ones",
-			  config.memory_mib * MIB / TOPOLOGY_MEMORY_UNIT);
 	if (s->relay)
 		relay_set_console(s->relay, vm_console(s->vm));
 	send_phase(s, PHASE_VM_LOADED, clock_now_ns());
 	if (vm_start(s->vm, err) < 0)
 		return err->code;
-	if (vm_confine_failure(s->vm))
-		send_note(s, "%s", vm_confine_failure(s->vm));
 	return 0;
 }
 
@@ -622,14 +669,36 @@ static void init(struct session *s, const struct session_config *config)
 	judge_init(&s->judge, !config->vm.kernel->is_linux && !config->has_init);
 }
 
+/* First of all: what is touched and started from now on is where it belongs. */
+static int place(struct session *s, struct id_set *ret_worker_cpus, struct error *err)
+{
+	const struct placement *p = s->config->vm.placement;
+
+	/* Before any mask: entering resets them. */
+	if (s->config->cgroup_fd && write(*s->config->cgroup_fd, "0", 1) < 0)
+		return error_set(err, errno, "cannot enter the VM's cgroup");
+	if (!p)
+		return 0;
+	*ret_worker_cpus = p->cpus;
+	if (p->is_performance) {
+		*ret_worker_cpus = (struct id_set){ 0 };
+		id_set_add(ret_worker_cpus, p->service_cpu);
+	}
+	return io_thread_place(p, &s->is_fifo, err);
+}
+
 int session_run(struct session_config *config)
 {
 	struct reactor_config reactor_config = { .backend = config->backend };
 	struct session s;
-	struct error err;
+	struct error err, no_place;
+	struct id_set worker_cpus;
 	uint64_t begin_ns = clock_now_ns();
 
 	init(&s, config);
+	int placed = place(&s, &worker_cpus, &no_place);
+	if (placed == 0 && config->vm.placement && !id_set_is_empty(&worker_cpus))
+		reactor_config.worker_cpus = &worker_cpus;
 	if (reactor_new(&reactor_config, &s.reactor, &err) < 0 ||
 	    link_new(s.reactor, config->link_fd, &link_callbacks, &s, &s.link, &err) < 0) {
 		s.reactor = reactor_free(s.reactor);
@@ -640,7 +709,9 @@ int session_run(struct session_config *config)
 		send_note(&s, "io_uring is not available, using epoll: %s",
 			  reactor_fallback_reason(s.reactor));
 	send_phase(&s, PHASE_VM_PROCESS, begin_ns);
-	if (build(&s, &err) < 0) {
+	if (placed < 0) {
+		fail_to_build(&s, &no_place);
+	} else if (build(&s, &err) < 0) {
 		fail_to_build(&s, &err);
 	} else {
 		arm_limit(&s, TIMER_DEADLINE, config->timeout_ns);

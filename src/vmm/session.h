@@ -14,7 +14,7 @@
 #include "vmm/vm.h"
 
 struct session_config {
-	/* console, com1, com2, on_end, ctx and confine are the session's; the rest is as in vm_config. */
+	/* console, com1, com2, on_end, is_fifo, ctx and confine are the session's; the rest is as in vm_config. */
 	struct vm_config vm;
 	enum reactor_backend backend;
 	int link_fd;  /* owned by session_run */
@@ -31,7 +31,9 @@ struct session_config {
 	 */
 	const int *lock_fds;
 	size_t n_lock_fds;
-	bool confine; /* as in vm_config */
+	const int
+	    *cgroup_fd; /* of a cgroup.procs that this process enters first of all; NULL: none */
+	bool confine;   /* as in vm_config */
 };
 
 /*

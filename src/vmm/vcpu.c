@@ -1,13 +1,17 @@
 #include "vmm/vcpu.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <linux/kvm.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdio.h>
 #include <string.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
+#include <unistd.h>
 
 #include "arch/arch.h"
 #include "base/assert.h"
@@ -221,6 +225,26 @@ static void run_loop(struct vcpu *v)
 	}
 }
 
+/* "RUN_NS DELAY_NS SLICES" of proc(5), of the thread that opened it. */
+static void account(struct vcpu *v, int schedstat_fd)
+{
+	char text[96] = "";
+	uint64_t run_ns, delay_ns;
+	struct rusage usage;
+
+	if (getrusage(RUSAGE_THREAD, &usage) == 0)
+		atomic_store_explicit(&v->stats.n_involuntary, (uint64_t)usage.ru_nivcsw,
+				      memory_order_relaxed);
+	/* The first read of it: what the kernel writes then is of now. */
+	if (read(schedstat_fd, text, sizeof(text) - 1) <= 0 ||
+	    sscanf(text, "%" SCNu64 " %" SCNu64, &run_ns, &delay_ns) !=
+		2) /* NOLINT(cert-err34-c) */
+		return;
+	atomic_store_explicit(&v->stats.run_ns, run_ns, memory_order_relaxed);
+	atomic_store_explicit(&v->stats.run_delay_ns, delay_ns, memory_order_relaxed);
+	atomic_store_explicit(&v->stats.has_time, true, memory_order_relaxed);
+}
+
 static void *thread_main(void *arg)
 {
 	struct vcpu *v = arg;
@@ -228,19 +252,45 @@ static void *thread_main(void *arg)
 
 	(void)snprintf(name, sizeof(name), "vcpu%u", v->index);
 	(void)pthread_setname_np(pthread_self(), name); /* a name is a courtesy */
-	/* The creator has set affinity and priority by now. The gate opens when all threads are there. */
+	/* Now, because the process may open nothing once the guest runs. */
+	CLEANUP(fd_closep)
+	int schedstat_fd = open("/proc/thread-self/schedstat", O_RDONLY | O_CLOEXEC);
+	/* The creator has set affinity and priority by now. */
 	if (v->env->confine)
 		confine_drop_capabilities();
-	(void)pthread_mutex_lock(&v->env->gate);
+	if (v->env->on_ready)
+		v->env->on_ready(v->env->ctx);
+	(void)pthread_mutex_lock(&v->env->gate); /* a plain mutex: neither can fail */
 	(void)pthread_mutex_unlock(&v->env->gate);
 	if (v->env->on_first_run)
 		v->env->on_first_run(v->env->ctx);
 	run_loop(v);
+	account(v, schedstat_fd);
 	v->env->on_left(v->env->ctx);
 	return NULL;
 }
 
-int vcpu_start(struct vcpu *v, struct error *err)
+/* Born with what it needs: there is no moment in which it runs elsewhere or can be put off by others. */
+static int set_attributes(pthread_attr_t *attr, const struct vcpu_thread *how)
+{
+	const struct sched_param priority = { .sched_priority = VCPU_FIFO_PRIORITY };
+	struct id_set cpus = { 0 };
+	int res = pthread_attr_setstacksize(attr, VCPU_STACK);
+
+	if (res == 0 && how->cpu != VCPU_ANY_CPU) {
+		id_set_add(&cpus, how->cpu);
+		res = pthread_attr_setaffinity_np(attr, sizeof(cpus.words),
+						  (const cpu_set_t *)(const void *)cpus.words);
+	}
+	if (res || !how->is_fifo)
+		return res;
+	res = pthread_attr_setinheritsched(attr, PTHREAD_EXPLICIT_SCHED);
+	if (res == 0)
+		res = pthread_attr_setschedpolicy(attr, SCHED_FIFO);
+	return res ? res : pthread_attr_setschedparam(attr, &priority);
+}
+
+int vcpu_start(struct vcpu *v, const struct vcpu_thread *how, struct error *err)
 {
 	sigset_t all, old;
 	pthread_attr_t attr;
@@ -254,8 +304,9 @@ int vcpu_start(struct vcpu *v, struct error *err)
 	(void)sigdelset(&all, kick_signal());
 	(void)pthread_sigmask(SIG_SETMASK, &all, &old);
 	(void)pthread_attr_init(&attr);
-	(void)pthread_attr_setstacksize(&attr, VCPU_STACK);
-	int res = pthread_create(&v->thread, &attr, thread_main, v);
+	int res = set_attributes(&attr, how);
+	if (res == 0)
+		res = pthread_create(&v->thread, &attr, thread_main, v);
 	(void)pthread_attr_destroy(&attr);
 	(void)pthread_sigmask(SIG_SETMASK, &old, NULL);
 	if (res)

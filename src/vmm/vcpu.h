@@ -12,6 +12,7 @@
 #include <stdatomic.h>
 
 #include "base/error.h"
+#include "base/id_set.h"
 #include "bus/io_bus.h"
 
 struct kvm_run;
@@ -36,6 +37,8 @@ struct vcpu_env {
 	void (*on_end)(void *ctx, enum vcpu_end end, const char *text);
 	/* vCPU thread: the end of an interrupt that the machine's own controller asked for. */
 	void (*on_eoi)(void *ctx, uint8_t vector);
+	/* vCPU thread: it has its name and its place, and now waits at the gate. Optional. */
+	void (*on_ready)(void *ctx);
 	/* vCPU thread, its last act. */
 	void (*on_left)(void *ctx);
 	/* vCPU thread: just before the first KVM_RUN. Optional. */
@@ -45,7 +48,21 @@ struct vcpu_env {
 
 struct vcpu_stats {
 	_Atomic uint64_t n_io, n_mmio, n_interrupted, n_other;
+	/*
+	 * What the host did to the thread, known at its end: time that it ran, time that it could have run and did not, and times that
+	 * it was put off its CPU. has_time false: this kernel does not tell the times.
+	 */
+	_Atomic uint64_t run_ns, run_delay_ns, n_involuntary;
+	_Atomic bool has_time;
 };
+
+/* How a vCPU's thread runs on the host. */
+struct vcpu_thread {
+	uint32_t cpu; /* VCPU_ANY_CPU: as the starting thread */
+	bool is_fifo; /* SCHED_FIFO, priority VCPU_FIFO_PRIORITY; else as the starting thread */
+};
+#define VCPU_ANY_CPU UINT32_MAX
+enum { VCPU_FIFO_PRIORITY = 1 };
 
 struct vcpu {
 	int fd;
@@ -66,7 +83,8 @@ MUST_CHECK int vcpu_init(struct vcpu *v, int kvm_fd, int vm_fd, uint64_t id, uin
 void vcpu_fini(struct vcpu *v);
 /* Once per process, before the first vcpu_start: the handler of the kick signal. */
 MUST_CHECK int vcpu_signal_init(struct error *err);
-MUST_CHECK int vcpu_start(struct vcpu *v, struct error *err);
+/* The thread has its CPU and policy from its first instruction on. */
+MUST_CHECK int vcpu_start(struct vcpu *v, const struct vcpu_thread *how, struct error *err);
 /*
  * Any thread: the vCPU leaves KVM_RUN soon and does not enter it again. Only once env->halting is
  * set.

@@ -13,6 +13,7 @@
  */
 #include "vmm/vm.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <inttypes.h>
 #include <linux/kvm.h>
@@ -56,12 +57,21 @@ struct vm {
 	char end_text[END_TEXT_MAX];
 	struct reactor_msg end_msg;
 	struct reactor_msg left_msg;
+	struct reactor_msg ready_msg;
 	_Atomic uint32_t n_left;
+	_Atomic uint32_t n_ready;
 	_Atomic uint64_t first_run_ns;
 	struct error confine_error; /* code 0: none */
 	bool started;
 	bool ended; /* on_end was called */
+	bool is_held;
+	uint32_t applied; /* enum frame_applied */
 };
+
+static bool is_performance(const struct vm *vm)
+{
+	return vm->config.placement && vm->config.placement->is_performance;
+}
 
 /* vCPU threads */
 
@@ -113,6 +123,15 @@ static void on_vcpu_left(void *ctx)
 	(void)reactor_post(vm->reactor, &vm->left_msg);
 }
 
+static void on_vcpu_ready(void *ctx)
+{
+	struct vm *vm = ctx;
+	uint32_t n = 1 + atomic_fetch_add_explicit(&vm->n_ready, 1, memory_order_acq_rel);
+
+	if (n == topology_n_cpus(&vm->config.topology))
+		(void)reactor_post(vm->reactor, &vm->ready_msg);
+}
+
 static void on_first_run(void *ctx)
 {
 	struct vm *vm = ctx;
@@ -142,7 +161,8 @@ static void check_ended(struct vm *vm)
 		return;
 	for (uint32_t i = 0; i < n_cpus; i++)
 		vcpu_join(&vm->vcpus[i]);
-	if (atomic_load(&vm->left_msg.posted) || atomic_load(&vm->end_msg.posted))
+	if (atomic_load(&vm->left_msg.posted) || atomic_load(&vm->end_msg.posted) ||
+	    atomic_load(&vm->ready_msg.posted))
 		return;
 	vm->ended = true;
 	vm->config.on_end(vm->config.ctx, (enum vm_end)atomic_load(&vm->end), vm->end_text);
@@ -161,12 +181,40 @@ static void on_left_msg(struct reactor_msg *msg)
 	check_ended(container_of(msg, struct vm, left_msg));
 }
 
+/*
+ * Everything is open and in memory, every thread is there, and no vCPU has run. A build or a kernel
+ * that has no filters is `ktstr doctor`'s to tell; one that has them and refuses is not.
+ */
+static void give_up_rights(struct vm *vm)
+{
+	struct error why;
+
+	if (confine_check(&why) < 0)
+		log_debug("vm: not confined: %s", why.text);
+	else if (confine(&why) < 0)
+		vm->confine_error = why;
+}
+
+static void on_ready_msg(struct reactor_msg *msg)
+{
+	struct vm *vm = container_of(msg, struct vm, ready_msg);
+
+	if (vm->config.confine)
+		give_up_rights(vm);
+	if (vm->config.on_ready)
+		vm->config.on_ready(vm->config.ctx);
+	if (!vm->config.hold)
+		vm_release(vm);
+	check_ended(vm);
+}
+
 void vm_stop(struct vm *vm, enum vm_end end)
 {
 	ASSERT(end != VM_RUNNING);
 	if (!vm->started || vm->ended)
 		return;
 	note_end(vm, end, "");
+	vm_release(vm);                                /* to leave before they have run */
 	virtio_console_cut_short(vm->devices.console); /* a vCPU may wait in a reset of it */
 }
 
@@ -205,14 +253,44 @@ static void down_kvm(struct vm *vm)
 	fd_closep(&vm->kvm_fd);
 }
 
+/* As mbind takes them; the caller frees. Nodes beyond its limit are left out: none of such a number is known to Linux. */
+static struct vm_host_nodes *host_nodes_of(const struct placement *p)
+{
+	struct vm_host_nodes *nodes = xcalloc(p->n_nodes, sizeof(*nodes));
+
+	static_assert(sizeof(nodes->bits[0]) == sizeof(p->node_mems[0].words[0]) &&
+			  sizeof(nodes->bits) <= sizeof(p->node_mems[0].words),
+		      "the words are the same");
+	for (uint32_t i = 0; i < p->n_nodes; i++)
+		memcpy(nodes[i].bits, p->node_mems[i].words, sizeof(nodes[i].bits));
+	return nodes;
+}
+
+/* Small pages of a performance run are kept from being swapped; huge ones never are. */
+static void lock_memory(struct vm *vm)
+{
+	if (vm->config.hugepages != VM_HUGEPAGES_OFF && !vm->memory.fell_back)
+		vm->applied |= APPLIED_HUGEPAGES | APPLIED_LOCKED;
+	else if (vm_memory_lock(&vm->memory) == 0)
+		vm->applied |= APPLIED_LOCKED;
+}
+
 static int up_memory(struct vm *vm, struct error *err)
 {
+	const struct placement *p = vm->config.placement;
+	CLEANUP(freep) struct vm_host_nodes *nodes = is_performance(vm) ? host_nodes_of(p) : NULL;
 	const struct vm_memory_config config = { .layout = &vm->layout,
 						 .hugepages = vm->config.hugepages,
 						 .share = vm->config.share_memory,
-						 .host_nodes = vm->config.host_nodes };
+						 .host_nodes =
+						     nodes ? nodes : vm->config.host_nodes };
 
-	return vm_memory_init(&vm->memory, &config, err);
+	int res = vm_memory_init(&vm->memory, &config, err);
+	if (res == 0 && nodes) {
+		vm->applied |= APPLIED_BOUND;
+		lock_memory(vm);
+	}
+	return res;
 }
 
 static void down_memory(struct vm *vm)
@@ -233,11 +311,16 @@ static void down_vm(struct vm *vm)
 	fd_closep(&vm->vm_fd);
 }
 
-/* Polling in the host for a halted vCPU: worth it only while there is a CPU for every vCPU. */
+/*
+ * Polling in the host for a halted vCPU: worth it only while there is a CPU for every vCPU, and nothing to poll for where the guest
+ * halts without an exit, or, having a hint of performance mode, polls by itself.
+ */
 static void set_halt_poll(struct vm *vm)
 {
-	long online = sysconf(_SC_NPROCESSORS_ONLN);
-	bool room = online > 0 && topology_n_cpus(&vm->config.topology) <= (unsigned long)online;
+	const struct placement *p = vm->config.placement;
+	long n = p && p->n_vcpu_cpus ? (long)p->n_vcpu_cpus : sysconf(_SC_NPROCESSORS_ONLN);
+	bool room = !is_performance(vm) && n > 0 &&
+		    topology_n_cpus(&vm->config.topology) <= (unsigned long)n;
 	struct kvm_enable_cap cap = { .cap = KVM_CAP_HALT_POLL,
 				      .args = { room ? HALT_POLL_NS : 0 } };
 	int res = kvm_ioctl(vm->vm_fd, KVM_ENABLE_CAP, (uintptr_t)&cap);
@@ -253,13 +336,31 @@ static int up_irqchip(struct vm *vm, struct error *err)
 					       .pit = vm->config.pit };
 
 	set_halt_poll(vm);
-	return arch_vm_init(vm->vm_fd, &config, err);
+	if (arch_vm_init(vm->vm_fd, &config, err) < 0)
+		return err->code;
+	if (is_performance(vm)) {
+		struct arch_exits_off off = arch_vm_disable_exits(vm->vm_fd);
+		vm->applied |= (off.pause ? APPLIED_PAUSE : 0) | (off.hlt ? APPLIED_HLT : 0);
+	}
+	return 0;
+}
+
+/* Of use to nobody but who measures: KVM looks at it only when the clock is set. */
+static void check_clock(struct vm *vm)
+{
+	bool stable = false;
+
+	if (is_performance(vm) && arch_vm_is_clock_stable(vm->vm_fd, &stable) == 0 && stable)
+		vm->applied |= APPLIED_CLOCK;
 }
 
 static int up_vcpus(struct vm *vm, struct error *err)
 {
 	const struct topology *t = &vm->config.topology;
-	const struct arch_cpuid_config cpuid = { .topology = t, .mask = vm->config.cpu_mask };
+	const struct arch_cpuid_config cpuid = { .topology = t,
+						 .mask = vm->config.cpu_mask,
+						 .realtime = is_performance(vm),
+						 .no_hlt_exits = vm->applied & APPLIED_HLT };
 	uint32_t n = topology_n_cpus(t);
 
 	if (arch_cpuid_new(vm->kvm_fd, &cpuid, &vm->cpuid, err) < 0)
@@ -273,6 +374,7 @@ static int up_vcpus(struct vm *vm, struct error *err)
 		    arch_vcpu_set_cpuid(v->fd, vm->cpuid, i, err) < 0)
 			return err->code;
 	}
+	check_clock(vm);
 	return 0;
 }
 
@@ -384,10 +486,12 @@ int vm_new(const struct vm_config *config, struct reactor *r, struct vm **ret, s
 	vm->memory = VM_MEMORY_INIT;
 	vm->end_msg.fn = on_end_msg;
 	vm->left_msg.fn = on_left_msg;
+	vm->ready_msg.fn = on_ready_msg;
 	vm->env = (struct vcpu_env){ .mmio = &vm->devices.mmio,
 				     .ports = &vm->devices.ports,
 				     .on_end = on_vcpu_end,
 				     .on_eoi = on_eoi,
+				     .on_ready = on_vcpu_ready,
 				     .on_left = on_vcpu_left,
 				     .on_first_run = on_first_run,
 				     .ctx = vm,
@@ -418,18 +522,19 @@ struct vm *vm_free(struct vm *vm)
 	return NULL;
 }
 
-/*
- * Everything is open and in memory, every thread is there, and no vCPU has run. A build or a kernel
- * that has no filters is `ktstr doctor`'s to tell; one that has them and refuses is not.
- */
-static void give_up_rights(struct vm *vm)
+void vm_release(struct vm *vm)
 {
-	struct error why;
+	if (vm->is_held)
+		(void)pthread_mutex_unlock(&vm->env.gate);
+	vm->is_held = false;
+}
 
-	if (confine_check(&why) < 0)
-		log_debug("vm: not confined: %s", why.text);
-	else if (confine(&why) < 0)
-		vm->confine_error = why;
+static struct vcpu_thread thread_of(const struct vm *vm, uint32_t vcpu)
+{
+	return (struct vcpu_thread){ .cpu = is_performance(vm)
+						? vm->config.placement->vcpu_cpus[vcpu]
+						: VCPU_ANY_CPU,
+				     .is_fifo = is_performance(vm) && vm->config.is_fifo };
 }
 
 int vm_start(struct vm *vm, struct error *err)
@@ -441,26 +546,42 @@ int vm_start(struct vm *vm, struct error *err)
 		return err->code;
 	vm->env.confine = vm->config.confine;
 	(void)pthread_mutex_lock(&vm->env.gate);
+	vm->is_held = true;
 	for (uint32_t i = 0; i < n; i++) {
-		if (vcpu_start(&vm->vcpus[i], err) == 0)
+		const struct vcpu_thread how = thread_of(vm, i);
+		if (vcpu_start(&vm->vcpus[i], &how, err) == 0)
 			continue;
 		/*
 		 * Those that run already are taken back; this waits for them, which only a failed
 		 * start may.
 		 */
 		atomic_store(&vm->env.halting, true);
-		(void)pthread_mutex_unlock(&vm->env.gate);
+		vm_release(vm);
 		kick_all(vm);
 		for (uint32_t j = 0; j < i; j++)
 			vcpu_join(&vm->vcpus[j]);
 		reactor_turn(vm->reactor, 0); /* their posts refer to this VM */
 		return err->code;
 	}
-	if (vm->config.confine)
-		give_up_rights(vm);
 	vm->started = true;
-	(void)pthread_mutex_unlock(&vm->env.gate);
 	return 0;
+}
+
+struct frame_started vm_started(const struct vm *vm)
+{
+	struct frame_started s = { .memory_base = (uintptr_t)vm->memory.base,
+				   .memory_len = vm->memory.len,
+				   .applied = vm->applied,
+				   .held = vm->config.hold };
+
+	if (is_performance(vm))
+		s.applied |= APPLIED_PINS | (vm->config.is_fifo ? APPLIED_FIFO : 0);
+	return s;
+}
+
+const struct vcpu_stats *vm_vcpu_stats(const struct vm *vm, uint32_t cpu)
+{
+	return &vm->vcpus[cpu].stats;
 }
 
 const char *vm_confine_failure(const struct vm *vm)

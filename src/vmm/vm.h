@@ -8,7 +8,9 @@
  */
 #pragma once
 
+#include "abi/frame.h"
 #include "arch/arch.h"
+#include "base/placement.h"
 #include "base/topology.h"
 #include "reactor/reactor.h"
 #include "virtio/virtio_blk.h"
@@ -18,6 +20,7 @@
 #include "vmm/vm_memory.h"
 
 struct kernel_image;
+struct vcpu_stats;
 struct vm;
 
 enum vm_end {
@@ -41,7 +44,14 @@ struct vm_config {
 	enum vm_hugepages hugepages;
 	bool share_memory;                      /* RAM in a memfd */
 	const struct vm_host_nodes *host_nodes; /* whose RAM, per guest node; NULL: any */
-	const struct cpu_mask *cpu_mask;        /* NULL: none */
+	/*
+	 * Of performance mode all but the I/O thread's own place, which its owner sees to (io_thread.h): pins, nodes of the memory,
+	 * exits, hints. NULL: nothing.
+	 */
+	const struct placement *placement;
+	bool is_fifo;                    /* vCPU threads run as SCHED_FIFO */
+	bool hold;                       /* vCPUs wait for vm_release */
+	const struct cpu_mask *cpu_mask; /* NULL: none */
 	bool pit;
 	bool confine; /* give up all rights that a running VM has no use for (confine.h) */
 	struct virtio_console_config console;
@@ -50,6 +60,8 @@ struct vm_config {
 	/* Reactor thread; take all bytes. */
 	void (*com1)(void *ctx, const uint8_t *data, size_t n);
 	void (*com2)(void *ctx, const uint8_t *data, size_t n);
+	/* Reactor thread, once per started VM and before on_end: every vCPU's thread is where it belongs. Optional. */
+	void (*on_ready)(void *ctx);
 	/*
 	 * Reactor thread, once per started VM: all vCPU threads have left, nothing more comes from
 	 * the guest but what vm_drain finds. @text explains VM_KVM_ERROR and VM_TRIPLE_FAULT, else
@@ -67,6 +79,8 @@ MUST_CHECK int vm_new(const struct vm_config *config, struct reactor *r, struct 
 		      struct error *err);
 /* Starts the vCPU threads; with confine the process has lost its rights then. On error nothing runs. */
 MUST_CHECK int vm_start(struct vm *vm, struct error *err);
+/* Reactor thread: lets the vCPUs of a VM run that was started on hold. Does nothing to another. */
+void vm_release(struct vm *vm);
 /* Reactor thread: ends a running VM; on_end follows with @end, unless the guest was faster. */
 void vm_stop(struct vm *vm, enum vm_end end);
 /* Reactor thread, after on_end: serves every queue and both UARTs once more. */
@@ -83,6 +97,8 @@ void vm_stop_disk(struct vm *vm, void (*done)(void *ctx), void *ctx);
  */
 struct vm *vm_free(struct vm *vm);
 
+/* Of a VM that was started: what its placement came to. */
+struct frame_started vm_started(const struct vm *vm);
 /* Why a started VM runs with all rights though this host should be able to confine it; else NULL. */
 const char *vm_confine_failure(const struct vm *vm);
 /* Huge pages were to be tried, and the host has not enough. */
@@ -106,3 +122,5 @@ struct vm_stats {
 	struct virtio_net_stats net;
 };
 void vm_stats(const struct vm *vm, struct vm_stats *ret);
+/* The counters of vCPU @cpu. */
+const struct vcpu_stats *vm_vcpu_stats(const struct vm *vm, uint32_t cpu);

@@ -85,7 +85,8 @@ static int bind_ranges(struct vm_memory *m, const struct vm_memory_config *confi
 		if (is_bound(nodes)) {
 			m->overlay = false;
 			if (syscall(SYS_mbind, m->base + off, r->len, MPOL_BIND, nodes->bits,
-				    VM_HOST_NODES_MAX + 1, 0) < 0)
+				    VM_HOST_NODES_MAX + 1, 0) < 0 &&
+			    errno != ENOSYS) /* a kernel without NUMA has one node */
 				return error_set(
 				    err, errno,
 				    "cannot bind the memory of node %u to its host nodes", r->node);
@@ -192,6 +193,11 @@ int vm_memory_init(struct vm_memory *m, const struct vm_memory_config *config, s
 	if (reserve(m, bytes, err) < 0 || map_as_wanted(m, config, &backing, err) < 0)
 		return err->code;
 	return add_ranges(m, config->layout, backing, err);
+}
+
+int vm_memory_lock(const struct vm_memory *m)
+{
+	return mlock2(m->base, m->len, MLOCK_ONFAULT) < 0 ? -errno : 0;
 }
 
 void vm_memory_fini(struct vm_memory *m)

@@ -53,6 +53,8 @@ struct vm_memory {
  */
 MUST_CHECK int vm_memory_init(struct vm_memory *m, const struct vm_memory_config *config,
 			      struct error *err);
+/* What is touched from now on stays in RAM, though nothing is touched by this. 0, or -errno (-ENOMEM, -EPERM: RLIMIT_MEMLOCK). */
+MUST_CHECK int vm_memory_lock(const struct vm_memory *m);
 /* Idempotent; after the VM was closed. */
 void vm_memory_fini(struct vm_memory *m);
 /* Gives @vm_fd a slot for each range. */

@@ -3,6 +3,9 @@
 #include <inttypes.h>
 #include <stdio.h>
 
+#include "base/clock.h"
+#include "vmm/vcpu.h"
+
 static void append(struct buf *text, const char *device, const char *key, uint64_t value)
 {
 	buf_printf(text, "%s.%s %" PRIu64 "\n", device, key, value);
@@ -75,4 +78,31 @@ void vm_stats_format(const struct vm_stats *st, struct buf *text)
 		append_mmio(text, "net", &st->net_mmio);
 		append_net(text, &st->net);
 	}
+}
+
+void vm_stats_format_vcpus(const struct vm *vm, uint32_t n_vcpus, struct buf *text)
+{
+	uint64_t run_ns = 0, delay_ns = 0, n_involuntary = 0;
+	bool has_time = true;
+
+	for (uint32_t i = 0; i < n_vcpus; i++) {
+		const struct vcpu_stats *s = vm_vcpu_stats(vm, i);
+		char vcpu[32];
+
+		(void)snprintf(vcpu, sizeof(vcpu), "vcpu%u", i);
+		if (s->has_time) {
+			append(text, vcpu, "run_us", s->run_ns / NS_PER_US);
+			append(text, vcpu, "run_delay_us", s->run_delay_ns / NS_PER_US);
+		}
+		append(text, vcpu, "involuntary_switches", s->n_involuntary);
+		has_time &= s->has_time;
+		run_ns += s->run_ns;
+		delay_ns += s->run_delay_ns;
+		n_involuntary += s->n_involuntary;
+	}
+	if (has_time) {
+		append(text, "vcpus", "run_us", run_ns / NS_PER_US);
+		append(text, "vcpus", "run_delay_us", delay_ns / NS_PER_US);
+	}
+	append(text, "vcpus", "involuntary_switches", n_involuntary);
 }

@@ -88,7 +88,8 @@ def test_bad_options(box):
     need_error(box.run('plan', '--host', 'numa:x'), USAGE, 'numa:x')
     need_error(box.run('plan', '--host', '/nowhere.xml'), USAGE, '/nowhere.xml')
     need_error(box.run('plan', '--host', box.file('x.xml', 'no')), USAGE, 'x.xml')
-    need_error(box.run('locks', '--watch', '1h'), USAGE, '--watch')
+    need_error(box.run('locks', '--watch', '1x'), USAGE, '--watch')
+    need_error(box.run('locks', '--watch', '2h'), USAGE, '--watch', '3600 s')
     need_error(box.run('locks', 'more'), USAGE, 'more')
 
 

@@ -13,6 +13,7 @@
 #include <linux/filter.h>
 #include <linux/kvm.h>
 #include <linux/seccomp.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <signal.h>
 #include <stdarg.h>
@@ -183,13 +184,21 @@ static int error_for(int nr)
 	}
 }
 
+/* A call that is gone was the last one's, or a vCPU thread's, which was kicked out of it. */
+static bool is_over(int listener)
+{
+	struct pollfd p = { .fd = listener };
+
+	return poll(&p, 1, 0) > 0 && (p.revents & POLLHUP);
+}
+
 /* One call: false when nobody is left who makes one. */
 static bool serve(int listener, const struct shared *s, size_t fault, struct record *rec)
 {
 	struct seccomp_notif call = { 0 };
 
 	if (ioctl(listener, SECCOMP_IOCTL_NOTIF_RECV, &call) < 0)
-		return errno == EINTR;
+		return errno == EINTR || (errno == ENOENT && !is_over(listener));
 	struct seccomp_notif_resp answer = { .id = call.id,
 					     .flags = SECCOMP_USER_NOTIF_FLAG_CONTINUE };
 	if (s->armed && is_ours(&call.data) && rec->n < MAX_CALLS) {

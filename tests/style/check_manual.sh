@@ -30,7 +30,8 @@ entries() { # SECTION of the manual: its options
 options=$(sed -n 's/^\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/run_options.c | grep -v '^help$')
 [[ $options ]] || { echo 'no option in src/cli/run_options.c'; exit 1; }
 same src/cli/run_options.c "$options" docs/ktstr.1 "$(entries OPTIONS)"
-same src/cli/run_options.c "$options" --help "$(sed -n 's/^[[:space:]]*"  --\([a-z-]*\) .*/\1/p' src/cli/run_options.c)"
+same src/cli/run_options.c "$options" --help "$(cat src/cli/run_options.c src/cli/placement_options.c |
+	sed -n 's/^[[:space:]]*\(fputs(\)*"  --\([a-z-]*\) .*/\2/p')"
 
 options=$(sed -n 's/^\t\t{ "\([a-z-]*\)", [a-z]*_argument.*/\1/p' src/cli/cmd_plan.c | grep -v '^help$')
 same src/cli/cmd_plan.c "$options" docs/ktstr.1 "$(entries PLACES)"

@@ -131,7 +131,7 @@ expect scripts_syntax_error_fails 1 'tools/bad' "$here/check_scripts.sh" "$tree"
 # --- manual: of the real files, changed ---
 manual() { # NAME STATUS TEXT FILE SED
 	rm -rf "${tree:?}"/*
-	(cd "$here/../.." && cp --parents docs/ktstr.1 docs/run-json.md src/cli/{bench_options,run_options,test_options,cmd_doctor,cmd_plan,report}.c \
+	(cd "$here/../.." && cp --parents docs/ktstr.1 docs/run-json.md src/cli/{bench_options,run_options,test_options,cmd_doctor,cmd_plan,placement_options,report}.c \
 		src/vmm/session.c "$tree")
 	sed -i "$5" "$tree/$4"
 	(cd "$here/../.." && cp --parents src/cli/cmd_report.c "$tree")

@@ -21,6 +21,7 @@ enum {
 	LEAF1_ECX_TSC_DEADLINE = 1 << 24,
 	LEAF_PMU = 0xA,
 	EXT1_ECX_PERFCTR_CORE = 1 << 23,
+	KVM_FEATURE_PV_UNHALT_BIT = 1 << 7,
 	KVM_FEATURE_MSI_EXT_DEST = 1 << 15,
 	KVM_HINTS_REALTIME_BIT = 1 << 0,
 };
@@ -78,6 +79,8 @@ static void add_kvm_leaves(struct cpuid_table *t, struct cpuid_caps caps)
 							.edx = 0x0000004D });
 	struct kvm_cpuid_entry2 *features = cpuid_ensure(t, LEAF_KVM_FEATURES);
 	features->edx = caps.realtime ? KVM_HINTS_REALTIME_BIT : 0;
+	if (caps.no_hlt_exits)
+		features->eax &= ~(uint32_t)KVM_FEATURE_PV_UNHALT_BIT;
 	/*
 	 * KVM never lists it: it is a promise of the I/O APIC. Without it Linux leaves CPUs with
 	 * ids above 255 offline.
@@ -156,6 +159,7 @@ int arch_cpuid_new(int kvm_fd, const struct arch_cpuid_config *config, struct ar
 		.pmu = kvm_has(kvm_fd, KVM_CAP_PMU_CAPABILITY),
 		.msi_ext_dest_id = split_irqchip_is_needed(&c->topology),
 		.realtime = config->realtime,
+		.no_hlt_exits = config->no_hlt_exits,
 	};
 	cpuid_adapt_vm(&c->table, &c->topology, caps);
 	if (config->mask)

@@ -15,6 +15,7 @@ struct cpuid_caps {
 	bool tsc_deadline;
 	bool pmu;             /* KVM has one; else the guest is not told of any */
 	bool realtime;        /* vCPUs are never preempted: KVM_HINTS_REALTIME */
+	bool no_hlt_exits;    /* KVM_FEATURE_PV_UNHALT goes with the exits */
 	bool msi_ext_dest_id; /* the I/O APIC takes destinations of 15 bits */
 };
 

@@ -132,3 +132,42 @@ int arch_vm_init(int vm_fd, const struct arch_vm_config *config, struct error *e
 		res = create_pit(vm_fd, err);
 	return res;
 }
+
+static bool disable_exit(int vm_fd, uint64_t exit)
+{
+	struct kvm_enable_cap cap = { .cap = KVM_CAP_X86_DISABLE_EXITS, .args = { exit } };
+
+	return ioctl(vm_fd, KVM_ENABLE_CAP, &cap) == 0;
+}
+
+/*
+ * Two calls, which add up: one for both would fail as a whole where HLT may not be. What the host allows is in the extension's
+ * value only: where a sibling thread could leak, KVM takes the call for HLT and does nothing.
+ */
+struct arch_exits_off arch_vm_disable_exits(int vm_fd)
+{
+	int allowed = ioctl(vm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X86_DISABLE_EXITS);
+	struct arch_exits_off off = { 0 };
+
+	if (allowed <= 0)
+		return off;
+	if (allowed & KVM_X86_DISABLE_EXITS_PAUSE)
+		off.pause = disable_exit(vm_fd, KVM_X86_DISABLE_EXITS_PAUSE);
+	if (allowed & KVM_X86_DISABLE_EXITS_HLT)
+		off.hlt = disable_exit(vm_fd, KVM_X86_DISABLE_EXITS_HLT);
+	return off;
+}
+
+/* Flags that came with a get would move the clock when they are set. */
+int arch_vm_is_clock_stable(int vm_fd, bool *ret)
+{
+	struct kvm_clock_data clock = { 0 };
+
+	if (ioctl(vm_fd, KVM_GET_CLOCK, &clock) < 0)
+		return -errno;
+	struct kvm_clock_data same = { .clock = clock.clock };
+	if (ioctl(vm_fd, KVM_SET_CLOCK, &same) < 0 || ioctl(vm_fd, KVM_GET_CLOCK, &clock) < 0)
+		return -errno;
+	*ret = clock.flags & KVM_CLOCK_TSC_STABLE;
+	return 0;
+}

@@ -21,10 +21,11 @@ static const struct {
 	{ "reset", guest_reset },
 	{ "i8042", guest_i8042_reset },
 	{ "triple", guest_triple_fault },
-	{ "panic", panic }, /* text, then the reset of panic=-1 */
 	{ "hang", guest_spin },
 	{ "hang_hlt", halt_with_interrupts }, /* idle, but never sent an interrupt */
 	{ "hang_cli", guest_halt },
+	/* Last: ktstr's own command line has a "panic=-1". Text, then the reset of that. */
+	{ "panic", panic },
 };
 
 void guest_main(const struct boot_params *boot)

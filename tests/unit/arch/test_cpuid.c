@@ -89,6 +89,16 @@ static void test_realtime_hint_only_on_request(void **state)
 	assert_int_equal(leaf(&c, 0x40000001, 0)->edx, 1);
 }
 
+static void test_wake_up_hypercall_goes_with_the_hlt_exits(void **state)
+{
+	struct cpuid_table c = adapted(cpuid_of_intel(), (struct cpuid_caps){ 0 });
+	uint32_t before = leaf(&c, 0x40000001, 0)->eax;
+
+	assert_true(before & 1u << 7);
+	c = adapted(cpuid_of_intel(), (struct cpuid_caps){ .no_hlt_exits = true });
+	assert_int_equal(leaf(&c, 0x40000001, 0)->eax, before & ~(1u << 7));
+}
+
 static void test_kvm_leaves_are_added_where_missing(void **state)
 {
 	struct cpuid_table c = adapted(cpuid_of_software_amd(), (struct cpuid_caps){ 0 });
@@ -155,6 +165,7 @@ int main(void)
 		cmocka_unit_test(test_pmu_is_hidden_where_kvm_has_none),
 		cmocka_unit_test(test_pmu_is_never_invented),
 		cmocka_unit_test(test_realtime_hint_only_on_request),
+		cmocka_unit_test(test_wake_up_hypercall_goes_with_the_hlt_exits),
 		cmocka_unit_test(test_kvm_leaves_are_added_where_missing),
 		cmocka_unit_test(test_mask_clears_its_bits_and_ignores_absent_leaves),
 		cmocka_unit_test(test_adapt_full_table_has_room),

@@ -148,6 +148,39 @@ static void test_alignment_and_powers(void **state UNUSED)
 	assert_int_equal(num_max(3, 4), 4);
 }
 
+static void test_durations_have_units(void **state UNUSED)
+{
+	static const struct {
+		const char *text;
+		uint64_t ms;
+	} good[] = { { "0", 0 },       { "2", 2000 },         { "1s", 1000 },
+		     { "500ms", 500 }, { "10m", 600 * 1000 }, { "1h", 3600 * 1000 } };
+	static const char *const bad[] = { "",
+					   "s",
+					   "1x",
+					   "1 s",
+					   "-1s",
+					   "1sm",
+					   "2h",
+					   "3601s",
+					   "99999999999999999999h",
+					   "18446744073709551615m" };
+	struct error err;
+	uint64_t ms;
+
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(
+		    num_parse_duration_ms("--wait", good[i].text, 3600 * 1000, &ms, &err), 0);
+		assert_int_equal(ms, good[i].ms);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		if (num_parse_duration_ms("--wait", bad[i], 3600 * 1000, &ms, &err) == 0)
+			fail_msg("'%s' is taken", bad[i]);
+		assert_int_equal(err.class, ERROR_USAGE);
+		assert_non_null(strstr(err.text, "--wait"));
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -159,6 +192,7 @@ int main(void)
 		cmocka_unit_test(test_bytes_are_told_short_and_exact),
 		cmocka_unit_test(test_add_and_mul_tell_of_overflow),
 		cmocka_unit_test(test_alignment_and_powers),
+		cmocka_unit_test(test_durations_have_units),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

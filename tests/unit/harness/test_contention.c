@@ -207,7 +207,6 @@ static void one_round(struct worker *w)
 {
 	struct plan_request r = random_place(w);
 	struct shared *s = w->world->shared;
-	struct error err;
 	const struct waiter_config config = { .host = w->world->host,
 					      .dir = &w->dir,
 					      .request = &r,
@@ -217,15 +216,12 @@ static void one_round(struct worker *w)
 
 	w->slot->waiting_since_ns = begin_ns;
 	w->slot->is_waiting = true;
-	int res = waiter_start(&w->waiter, w->reactor, &config, &err);
-	if (res == 0) {
-		res = reactor_run(w->reactor);
-		err = w->waiter.err;
-	}
+	waiter_start(&w->waiter, w->reactor, &config);
+	int res = reactor_run(w->reactor);
 	w->slot->is_waiting = false;
 	if (res < 0) {
 		s->n_errors++;
-		(void)snprintf(s->error, sizeof(s->error), "%.200s", err.text);
+		(void)snprintf(s->error, sizeof(s->error), "%.200s", w->waiter.err.text);
 		_exit(1);
 	}
 	publish(w);

@@ -1,0 +1,16 @@
+/* The I/O thread's own place on the host: where the VM process runs, and how. */
+#pragma once
+
+#include "base/error.h"
+#include "base/placement.h"
+
+enum {
+	IO_THREAD_FIFO_PRIORITY = 2
+}; /* above the vCPUs': they never wait for each other, all of them wait for it */
+
+/*
+ * Puts the calling thread on its CPUs, and so all threads that it makes from then on: on all of @p's, or, in performance mode, on the
+ * service CPU and under SCHED_FIFO. @ret_is_fifo false: this user may not have that policy. Errors: the CPUs are not to be had (taken
+ * offline or out of the cpuset since they were planned).
+ */
+MUST_CHECK int io_thread_place(const struct placement *p, bool *ret_is_fifo, struct error *err);
