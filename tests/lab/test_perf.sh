@@ -139,7 +139,9 @@ check and_said grep -q '2 vCPUs share 1 CPUs (2.0 to 1), as the CPU budget says'
 equal no_cgroup_is_left "$(find /sys/fs/cgroup -name 'ktstr-*' -type d)" ''
 
 # --- a stock kernel ---
-run --memory 256 --perf --topology 2,2,1,1 --json /tmp/linux.json -- cat /sys/devices/system/node/online > /tmp/linux 2> /tmp/linux.err
+run --memory 256 --perf --topology 2,2,1,1 --json /tmp/linux.json \
+	-- sh -c 'cat /sys/devices/system/node/online; exit 7' > /tmp/linux 2> /tmp/linux.err
+equal stock_kernel_s_command_says_how_it_ends $? 7
 equal stock_kernel_runs_in_performance_mode "$(cat /tmp/linux)" 0-1
 equal and_is_verified "$(field /tmp/linux.json '[d["placement"]["verified"][k] for k in ("vcpus", "locks")]')" '[2, 2]'
 finish
