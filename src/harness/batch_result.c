@@ -286,7 +286,7 @@ static bool add_vcpu_stat(struct batch_test *t, const char *name, uint64_t value
 	vcpu = batch_test_vcpu(t, index);
 	if (vcpu)
 		*(is_delay ? &vcpu->run_delay_us : &vcpu->involuntary_switches) =
-			num_min(value, INT64_MAX); /* JSON has no more */
+		    num_min(value, INT64_MAX); /* JSON has no more */
 	return true;
 }
 

@@ -362,8 +362,8 @@ static int receive(int fd, struct vm_message *m)
 	unpack(&w, m->payload + sizeof(w), m);
 	res = place_fds(m, w.fds, fds, n_fds);
 	if (res == 0)
-		res = unpack_placement(&w, m->payload + sizeof(w) + w.cmdline_len + w.suffix_len,
-				       m);
+		res =
+		    unpack_placement(&w, m->payload + sizeof(w) + w.cmdline_len + w.suffix_len, m);
 	return res < 0 ? res : receive_locks(fd, m, w.n_lock_fds);
 }
 
