@@ -41,6 +41,7 @@ struct batch {
 	struct reactor *reactor;
 	struct list vms;  /* until they are gone */
 	size_t n_running; /* not judged yet */
+	uint32_t n_launched;
 	struct batch_result result;
 	struct batch_test **entries; /* by job */
 	struct batch_counts counts;  /* of those that are over */
@@ -190,7 +191,8 @@ static void launch(void *ctx, size_t job)
 		.images = &b->plan.images,
 		.test = &b->plan.tests[b->plan.jobs[job].test],
 		.host = &b->plan.host,
-		.has_cgroups = b->plan.has_cgroups,
+		/* 1 was the batch's own look (batch_plan.c). */
+		.cgroup_seq = b->plan.has_cgroups ? 2 + b->n_launched++ : 0,
 		.wait_ns = b->options->wait_s * NS_PER_S,
 		.slack = b->options->overcommit,
 		.on_judged = on_judged,

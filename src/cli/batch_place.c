@@ -13,17 +13,15 @@ bool batch_place_is_promised(const struct batch_place *p)
 	return p->reservation.plan->tier != PLAN_DEFAULT;
 }
 
-static int open_cgroup(struct batch_place *p, struct error *err)
+static int open_cgroup(struct batch_place *p, uint32_t seq, struct error *err)
 {
-	/* The first of this process, which sweeps and steps aside, was the batch's own look (batch_plan.c). */
-	static uint32_t last_seq = 1;
 	const struct cgroup_request request = { .cpus = &p->reservation.placement.cpus,
 						.mems = &p->reservation.placement.mems };
 
-	return cgroup_open(&p->cgroup, &request, ++last_seq, err);
+	return cgroup_open(&p->cgroup, &request, seq, err);
 }
 
-int batch_place_taken(struct batch_place *p, bool with_cgroup, struct error *err)
+int batch_place_taken(struct batch_place *p, uint32_t cgroup_seq, struct error *err)
 {
 	const struct placement *place = &p->reservation.placement;
 	CLEANUP(buf_fini) struct buf text = { 0 };
@@ -32,7 +30,7 @@ int batch_place_taken(struct batch_place *p, bool with_cgroup, struct error *err
 	p->cpus = xstrdup(buf_str(&text));
 	if (place->n_vcpu_cpus)
 		p->overcommit = (double)place->n_vcpus / place->n_vcpu_cpus;
-	return with_cgroup && batch_place_is_promised(p) ? open_cgroup(p, err) : 0;
+	return cgroup_seq && batch_place_is_promised(p) ? open_cgroup(p, cgroup_seq, err) : 0;
 }
 
 int batch_place_keep(const struct batch_place *p, pid_t pid, struct error *err)

@@ -16,8 +16,8 @@ struct batch_place {
 };
 #define BATCH_PLACE_INIT ((struct batch_place){ .cgroup = CGROUP_INIT })
 
-/* The reservation is there. @with_cgroup: this host gives some; a VM that gets less than one has cgroup.note. */
-MUST_CHECK int batch_place_taken(struct batch_place *p, bool with_cgroup, struct error *err);
+/* The reservation is there. @cgroup_seq: as of cgroup_open; 0: this host gives none. Less than one is cgroup.note. */
+MUST_CHECK int batch_place_taken(struct batch_place *p, uint32_t cgroup_seq, struct error *err);
 /* A VM of performance mode, or with a budget of CPUs: promised, so its vCPUs wait until all was verified. */
 bool batch_place_is_promised(const struct batch_place *p);
 /* Before the VM process has read its configuration: it does not disturb others until it places itself. */

@@ -378,7 +378,7 @@ static void on_place(struct reservation *r, int res)
 
 	if (res < 0)
 		fail_start(vm, &r->err);
-	else if (batch_place_taken(&vm->place, vm->config.has_cgroups, &err) < 0 ||
+	else if (batch_place_taken(&vm->place, vm->config.cgroup_seq, &err) < 0 ||
 		 start(vm, &err) < 0)
 		fail_start(vm, &err);
 	drop_handed_over(vm);
