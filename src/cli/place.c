@@ -124,11 +124,19 @@ void place_note(const struct place *p, struct run_result *result)
 		run_result_add_note(result, p->cgroup.note, strlen(p->cgroup.note));
 }
 
-/* A default run has its mask: nobody was promised that it could not leave that. */
+/*
+ * A default run has its mask: nobody was promised that it could not leave that. A performance run binds
+ * its memory itself. A cpuset with nodes would add nothing, and to enter one makes the kernel drain
+ * every CPU's lists of pages, those under another run's FIFO vCPUs too: neither SIGKILL nor anybody's
+ * use of cgroups gets past that wait.
+ */
 static int open_cgroup(struct place *p, struct error *err)
 {
-	const struct cgroup_request request = { .cpus = &p->reservation.placement.cpus,
-						.mems = &p->reservation.placement.mems };
+	const struct placement *placement = &p->reservation.placement;
+	const struct cgroup_request request = {
+		.cpus = &placement->cpus,
+		.mems = placement->is_performance ? NULL : &placement->mems,
+	};
 
 	if (p->request.tier == PLAN_DEFAULT)
 		return 0;

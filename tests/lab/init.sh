@@ -40,4 +40,9 @@ $box mount -t devpts devpts /root/dev/pts
 $box mount -t tmpfs tmpfs /root/run
 $box mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 $box mount -t debugfs debugfs /root/sys/kernel/debug
+# CPUs that come late have no share for ordinary threads beside FIFO ones (Linux 6.12: all zero), so that one spinning vCPU
+# starves the kernel's workers there for good. What every CPU of a real host has: 50 ms of each second.
+for server in /root/sys/kernel/debug/sched/fair_server/cpu[0-9]*; do
+	echo 1000000000 > "$server/period" && echo 50000000 > "$server/runtime" || echo "lab init: $server refused"
+done
 exec $box switch_root /root /lab/start

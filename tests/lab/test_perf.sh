@@ -2,7 +2,7 @@
 # Places on a host of 2 nodes with 2 LLCs of 2 CPUs: performance runs side by side and one that waits, budgets beside them, what is
 # promised seen from outside, `ktstr locks` against /proc/locks at every step, runners that are killed. Runs inside the lab.
 # lab-options: -n 2 -l 2 -c 2 -H 300
-# lab-timeout: 200
+# lab-timeout: 300
 . tests/lab/lib.sh
 
 guests=build/tests/kvm/guests
@@ -40,6 +40,7 @@ end() { # NAME PID
 	equal "$1_ends_when_told" $? 130
 }
 vm_of() { pgrep -P "$1" -x ktstr-vm; }
+cgroup_of() { echo "/sys/fs/cgroup$(sed -n 's/^0:://p' "/proc/$(vm_of "$1")/cgroup")"; }
 llcs_of() { locks | python3 -c 'import json, sys
 print(*sorted(l["id"] for l in json.load(sys.stdin)["locks"] if l["pid"] == int(sys.argv[1]) and l["kind"] == "llc"))' "$1"; }
 cpus_of() { locks | python3 -c 'import json, sys
@@ -83,6 +84,9 @@ threads $second >> /tmp/threads
 equal no_cpu_has_two_threads "$(grep -E '^(vcpu|ktstr-vm)' /tmp/threads | cut -d' ' -f2 | sort | uniq -d)" ''
 nodes=$(for p in $first $second; do grep -h ' bind:' "/proc/$(vm_of $p)/numa_maps" | sed 's/.*bind:\([0-9]\).*/\1/' | sort -u; done | sort | tr '\n' ' ')
 equal memory_is_bound_to_a_node_each "$nodes" '0 1 '
+# Entering a cpuset with other nodes waits for work on every CPU, the FIFO vCPUs' too.
+equal cpuset_has_cpus_only "$(cat "$(cgroup_of $first)/cpuset.mems")" ''
+equal cpuset_has_the_cpus "$(cat "$(cgroup_of $first)/cpuset.cpus" | wc -w)" 1
 check memory_is_huge grep -q 'bind:.*huge.*kernelpagesize_kB=2048' "/proc/$(vm_of $first)/numa_maps"
 hold third --perf --topology 1,1,1,1 --wait 120s
 third=$pid
@@ -114,7 +118,7 @@ budget=$pid
 agree with_perf_and_budget
 check budget_is_on_a_free_llc test "$(llcs_of $perf)" != "$(llcs_of $budget)"
 equal budget_has_its_cpus "$(cpus_of $budget | wc -w)" 2
-equal budget_threads_are_on_them "$(threads $budget | cut -d' ' -f2 | sort -u)" "$(cpus_of $budget | tr ' ' '-')"
+equal budget_threads_are_on_them "$(threads $budget | cut -d' ' -f2 | sort -u)" "$(cpus_of $budget | tr ' ' ',')"
 equal budget_threads_have_no_policy "$(threads $budget | grep -vc SCHED_OTHER)" 0
 equal budget_has_a_cpuset "$(sed -n s/^Cpus_allowed_list:.//p "/proc/$(vm_of $budget)/status")" "$(cpus_of $budget | tr ' ' '-')"
 check in_a_cgroup grep -q '/ktstr-' "/proc/$(vm_of $budget)/cgroup"
