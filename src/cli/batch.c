@@ -41,6 +41,7 @@ struct batch {
 	struct reactor *reactor;
 	struct list vms;  /* until they are gone */
 	size_t n_running; /* not judged yet */
+	uint32_t n_launched;
 	struct batch_result result;
 	struct batch_test **entries; /* by job */
 	struct batch_counts counts;  /* of those that are over */
@@ -190,6 +191,8 @@ static void launch(void *ctx, size_t job)
 		.images = &b->plan.images,
 		.test = &b->plan.tests[b->plan.jobs[job].test],
 		.host = &b->plan.host,
+		/* 1 was the batch's own look (batch_plan.c). */
+		.cgroup_seq = b->plan.has_cgroups ? 2 + b->n_launched++ : 0,
 		.wait_ns = b->options->wait_s * NS_PER_S,
 		.slack = b->options->overcommit,
 		.on_judged = on_judged,
@@ -325,6 +328,18 @@ static void add_troubles(struct batch *b)
 	}
 }
 
+/* Of the host, so said once and not with each test. */
+static void note_no_cgroups(struct batch *b)
+{
+	CLEANUP(freep)
+	char *line = xasprintf("ktstr: CPUs of tests with cpu_cap or perf are kept by affinity "
+			       "only, not by a cgroup: %s",
+			       b->plan.no_cgroups);
+
+	if (b->plan.no_cgroups[0])
+		batch_view_print(&b->view, line);
+}
+
 static void print_summary(struct batch *b)
 {
 	const struct batch_summary_style style = terminal_style(b->view.fd);
@@ -450,6 +465,7 @@ static int run_batch(struct batch *b, struct error *err)
 		batch_set_line(&b->result.release, b->plan.images.setup.kernel.release);
 	}
 	add_troubles(b);
+	note_no_cgroups(b);
 	init_scheduler(b);
 	if (run_vms(b, err) < 0)
 		return err->code;

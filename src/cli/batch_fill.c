@@ -148,5 +148,8 @@ void batch_fill_usage(struct batch_test *entry, const struct batch_vm *vm)
 	entry->resources.system_us =
 	    (uint64_t)u->ru_stime.tv_sec * 1000000 + (uint64_t)u->ru_stime.tv_usec;
 	entry->resources.max_rss_kib = vm->max_rss_kib;
-	entry->resources.overcommit = vm->overcommit;
+	/* Its own budget may be tighter than the batch. */
+	entry->resources.overcommit =
+	    vm->place.overcommit > vm->overcommit ? vm->place.overcommit : vm->overcommit;
+	batch_set_line(&entry->resources.cpus, vm->place.cpus);
 }

@@ -147,32 +147,54 @@ static void check_size(struct batch_plan *p, struct planned_test *t)
 
 /*
  * Alone on its CPUs, as many as it has; a budget of them (cpu_cap) is shared with other budgets, and so is everything with
- * --overcommit, but never what somebody holds for himself.
+ * --overcommit but performance mode (perf), and never what somebody holds for himself.
  */
-static void check_place(const struct test_options *o, const struct batch_plan *p,
-			struct planned_test *t)
+static struct reservation_want want_of(const struct test_options *o, const struct batch_plan *p,
+				       const struct planned_test *t)
 {
 	bool shares = t->spec->cpu_cap || o->overcommit > 1;
-	const struct reservation_want want = {
+
+	if (t->spec->perf)
+		return (struct reservation_want){ .tier = PLAN_PERFORMANCE,
+						  .topology = &t->options.topology };
+	return (struct reservation_want){
 		.tier = shares ? PLAN_BUDGET : PLAN_DEFAULT,
 		.budget = shares ? PLAN_BUDGET_AUTHOR : PLAN_BUDGET_AUTO,
 		.n_cpus = (uint32_t)num_min(t->cost.cpus, p->n_cpus),
 		.topology = &t->options.topology,
 	};
+}
+
+static void check_place(const struct test_options *o, const struct batch_plan *p,
+			struct planned_test *t)
+{
+	const struct reservation_want want = want_of(o, p, t);
 	struct error err;
 
 	if (t->is_decided)
 		return;
 	t->request = reservation_request(&p->host, &want);
-	if (t->spec->perf) {
-		(void)error_set_text(&err, -ENOTSUP,
-				     "it needs performance mode, which `ktstr test` does not "
-				     "give: run it by `ktstr run`");
-		(void)error_classify(&err, ERROR_SKIP);
+	if (reservation_check(&p->host, &t->request, &err) < 0)
 		decide(t, &err);
-	} else if (reservation_check(&p->host, &t->request, &err) < 0) {
-		decide(t, &err);
+}
+
+/* Whether there are cgroups here is found out once, and before this process has children: it may have to move (cgroup.h). */
+static void look_for_cgroups(struct batch_plan *p)
+{
+	const struct cgroup_request any = { 0 };
+	struct cgroup cgroup;
+	struct error err;
+	bool is_wanted = false;
+
+	for (size_t i = 0; i < p->n_jobs && !is_wanted; i++) {
+		const struct planned_test *t = &p->tests[p->jobs[i].test];
+		is_wanted = !t->is_decided && t->request.tier != PLAN_DEFAULT;
 	}
+	if (!is_wanted)
+		return;
+	p->has_cgroups = cgroup_open(&cgroup, &any, 1, &err) == 0 && cgroup.is_active;
+	memcpy(p->no_cgroups, cgroup.note, sizeof(p->no_cgroups));
+	(void)cgroup_close(&cgroup, 0); /* empty; else the next sweep takes it */
 }
 
 int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struct error *err)
@@ -198,12 +220,13 @@ int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struc
 		planned_test_prepare(t, o, &p->images);
 		if (!can_boot && !t->is_decided)
 			decide(t, &why);
+		check_place(o, p, t); /* first: it knows best what a performance test needs */
 		check_size(p, t);
-		check_place(o, p, t);
 		/* What is decided takes no place. */
 		if (t->is_decided)
 			t->cost = (struct admission_cost){ 0 };
 	}
+	look_for_cgroups(p);
 	return 0;
 }
 

@@ -6,6 +6,7 @@
 
 #include "abi/frame.h"
 #include "cli/planned_test.h"
+#include "harness/cgroup.h"
 
 /* A program that gave no list: a result of its own. */
 struct batch_trouble {
@@ -25,8 +26,11 @@ struct batch_plan {
 	size_t n_jobs;
 	struct batch_images images;
 	struct reservation_host host;
-	struct admission_cost capacity; /* what VMs may use together */
-	uint32_t n_cpus;                /* that we may use */
+	bool has_cgroups; /* for the tests that ask for CPUs */
+	char
+	    no_cgroups[CGROUP_NOTE_MAX]; /* why there are none, if a test would have one; else "" */
+	struct admission_cost capacity;  /* what VMs may use together */
+	uint32_t n_cpus;                 /* that we may use */
 };
 #define BATCH_PLAN_INIT                                                                            \
 	((struct batch_plan){ .images.setup = GUEST_SETUP_INIT, .host = RESERVATION_HOST_INIT })

@@ -2,7 +2,6 @@
 
 #include <errno.h>
 #include <poll.h>
-#include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -10,10 +9,10 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "base/assert.h"
 #include "base/clock.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "cli/promises.h"
 
 enum {
 	/* And so much per vCPU: a large VM is slow to start, not stuck. */
@@ -33,6 +32,7 @@ struct batch_vm *batch_vm_new(const struct batch_vm_config *config)
 	vm->process = VM_PROCESS_INIT;
 	vm->disk = DISK_INIT;
 	vm->output = SINK_INIT;
+	vm->place = BATCH_PLACE_INIT;
 	vm->pid_fd = -1;
 	run_result_init(&vm->result);
 	return vm;
@@ -50,7 +50,7 @@ struct batch_vm *batch_vm_free(struct batch_vm *vm)
 	freep(&vm->suffix);
 	vm_process_fini(&vm->process);
 	fd_closep(&vm->pid_fd);
-	ASSERT(!vm->has_reservation);
+	batch_place_fini(&vm->place);
 	free(vm);
 	return NULL;
 }
@@ -85,14 +85,6 @@ char *batch_vm_why(const struct batch_vm *vm)
 	return xstrdup(vm->verdict.why);
 }
 
-/* Our share of the place; the VM process has its own, until it has taken the VM down. */
-static void give_up_place(struct batch_vm *vm)
-{
-	if (vm->has_reservation)
-		reservation_fini(&vm->reservation);
-	vm->has_reservation = false;
-}
-
 static void judge(struct batch_vm *vm)
 {
 	const struct test_result *record = batch_vm_record(vm);
@@ -112,13 +104,19 @@ static void judge(struct batch_vm *vm)
 	collector_finish(&vm->collector);
 	vm->state = BATCH_VM_JUDGED;
 	vm->end_ns = clock_now_ns();
-	give_up_place(vm);
+	batch_place_give_up(&vm->place);
 	if (!reactor_op_is_idle(&vm->overdue))
 		reactor_cancel(vm->config.reactor, &vm->overdue);
 	vm->config.on_judged(vm->config.ctx, vm);
 }
 
 /* The end of the process */
+
+static void kill_process(struct batch_vm *vm)
+{
+	(void)cgroup_kill(&vm->place.cgroup); /* all that it may have become */
+	vm_process_kill(&vm->process);        /* also before it is in there */
+}
 
 static void on_gone(struct reactor_deferred *d)
 {
@@ -160,7 +158,7 @@ static void on_exit_poll(struct reactor_op *op, int res, bool more)
 	if (vm->is_reaped || res == -ECANCELED)
 		return;
 	if (res < 0)
-		vm_process_kill(&vm->process); /* nobody would tell us of its end: make it now */
+		kill_process(vm); /* nobody would tell us of its end: make it now */
 	while (wait4(vm->process.pid, &vm->wait_status, 0, &vm->usage) < 0 && errno == EINTR)
 		;
 	vm->process.pid = 0;
@@ -180,7 +178,7 @@ static void on_closed(void *ctx, int err UNUSED)
 {
 	struct batch_vm *vm = ctx;
 
-	vm_process_kill(&vm->process);
+	kill_process(vm);
 	close_link(vm);
 }
 
@@ -219,10 +217,32 @@ static void on_outcome(void *ctx)
 
 static const struct collector_ops collector_callbacks = { on_output, NULL, on_outcome };
 
+static void on_started(struct batch_vm *vm, const struct frame *f)
+{
+	const struct reservation *r = &vm->place.reservation;
+	struct error err;
+
+	if (!vm->place.has_reservation || vm->result.has_started)
+		return;
+	if (promises_check(&vm->result, f, vm->process.pid, r, vm->link, &err) < 0) {
+		run_result_fail(&vm->result, err.text);
+		kill_process(vm);
+		return;
+	}
+	promises_note(r, &vm->result);
+	if (vm->place.cgroup.note[0])
+		run_result_add_note(&vm->result, vm->place.cgroup.note,
+				    strlen(vm->place.cgroup.note));
+}
+
 static void on_frame(void *ctx, const struct frame *f)
 {
 	struct batch_vm *vm = ctx;
 
+	if (f->header.type == FRAME_VM_STARTED) {
+		on_started(vm, f);
+		return;
+	}
 	collector_add(&vm->collector, f);
 	if (f->header.type == FRAME_PHASE || f->header.type == FRAME_VM_PHASE)
 		vm->phase = vm->result.n_phases ? vm->result.phases[vm->result.n_phases - 1].phase
@@ -241,21 +261,6 @@ static uint64_t limit_ns(const struct batch_vm *vm, uint64_t base_s, uint64_t pe
 	return (uint64_t)((double)ns * vm->config.slack);
 }
 
-/* Before the process has read its configuration: all its threads are to come, and inherit this. */
-static int keep_to_place(const struct batch_vm *vm, struct error *err)
-{
-	const struct id_set *cpus = &vm->reservation.placement.cpus;
-	size_t size = CPU_ALLOC_SIZE(ID_SET_MAX);
-
-	if (id_set_is_empty(cpus))
-		return 0;
-	CLEANUP(freep) cpu_set_t *set = xcalloc(1, size);
-	id_set_for_each(cpu, cpus) CPU_SET_S(cpu, size, set);
-	if (sched_setaffinity(vm->process.pid, size, set) < 0)
-		return error_set(err, errno, "the CPUs of the VM process");
-	return 0;
-}
-
 static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *err)
 {
 	const struct planned_test *test = vm->config.test;
@@ -263,7 +268,8 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 	const struct initramfs *base = &vm->config.images->bases[test->base];
 	const struct virtio_net_config net = virtio_net_config_of("ktstr run");
 	const struct kernel_image *kernel = &vm->config.images->setup.kernel;
-	CLEANUP(freep) int *locks = xcalloc(vm->reservation.plan->n_locks + 1, sizeof(int));
+	const struct reservation *place = &vm->place.reservation;
+	CLEANUP(freep) int *locks = xcalloc(place->plan->n_locks + 1, sizeof(int));
 	size_t suffix_len = 0;
 
 	if (o->has_disk &&
@@ -281,6 +287,9 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 			.cmdline = buf_str(&vm->cmdline),
 			.topology = o->topology,
 			.memory_mib = o->memory_mib,
+			.hugepages = test->spec->perf ? VM_HUGEPAGES_TRY : VM_HUGEPAGES_OFF,
+			.placement = &place->placement,
+			.hold = batch_place_is_promised(&vm->place),
 			.cpu_mask = &o->cpu_mask,
 			.disk = o->has_disk ? &vm->disk.config : NULL,
 			.net = o->net ? &net : NULL },
@@ -291,14 +300,15 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 		.has_init = true,
 		.confine = true,
 		.lock_fds = locks,
-		.n_lock_fds = reservation_lock_fds(&vm->reservation, locks),
+		.n_lock_fds = reservation_lock_fds(place, locks),
+		.cgroup_fd = vm->place.cgroup.is_active ? &vm->place.cgroup.procs_fd : NULL,
 	};
 	config.timeout_ns = config.boot_timeout_ns + config.command_timeout_ns;
 	*ret_timeout_ns = config.timeout_ns;
 	if (vm_process_exec(&config, &vm->process, err) < 0)
 		return err->code;
 	vm->state = BATCH_VM_RUNNING;
-	return keep_to_place(vm, err);
+	return batch_place_keep(&vm->place, vm->process.pid, err);
 }
 
 static void on_overdue(struct reactor_op *op, int res, bool more UNUSED)
@@ -308,7 +318,7 @@ static void on_overdue(struct reactor_op *op, int res, bool more UNUSED)
 	if (res < 0 || vm->state != BATCH_VM_RUNNING)
 		return;
 	run_result_fail(&vm->result, "the VM process did not end in time and was killed");
-	vm_process_kill(&vm->process);
+	kill_process(vm);
 }
 
 static int start(struct batch_vm *vm, struct error *err)
@@ -336,7 +346,7 @@ static void on_failed_start(struct reactor_deferred *d)
 	struct batch_vm *vm = container_of(d, struct batch_vm, failed_start);
 
 	if (vm->process.pid > 0) {
-		vm_process_kill(&vm->process);
+		kill_process(vm);
 		(void)vm_process_wait(&vm->process);
 	}
 	judge(vm);
@@ -363,12 +373,13 @@ static void drop_handed_over(struct batch_vm *vm)
 
 static void on_place(struct reservation *r, int res)
 {
-	struct batch_vm *vm = container_of(r, struct batch_vm, reservation);
+	struct batch_vm *vm = container_of(r, struct batch_vm, place.reservation);
 	struct error err;
 
 	if (res < 0)
 		fail_start(vm, &r->err);
-	else if (start(vm, &err) < 0)
+	else if (batch_place_taken(&vm->place, vm->config.cgroup_seq, &err) < 0 ||
+		 start(vm, &err) < 0)
 		fail_start(vm, &err);
 	drop_handed_over(vm);
 }
@@ -385,15 +396,15 @@ void batch_vm_start(struct batch_vm *vm)
 		fail_start(vm, &c->test->why_not);
 		return;
 	}
-	vm->has_reservation = true;
-	reservation_start(&vm->reservation, c->reactor, c->host, &c->test->request, c->wait_ns,
-			  on_place);
+	vm->place.has_reservation = true;
+	reservation_start(&vm->place.reservation, c->reactor, c->host, &c->test->request,
+			  c->wait_ns, on_place);
 }
 
 void batch_vm_kill(struct batch_vm *vm)
 {
 	vm->is_stopped |= vm->state < BATCH_VM_JUDGED;
-	if (vm->state == BATCH_VM_STARTING && vm->has_reservation)
-		reservation_cancel(&vm->reservation);
-	vm_process_kill(&vm->process);
+	if (vm->state == BATCH_VM_STARTING && vm->place.has_reservation)
+		reservation_cancel(&vm->place.reservation);
+	kill_process(vm);
 }

@@ -13,10 +13,10 @@
 
 #include <sys/resource.h>
 
+#include "cli/batch_place.h"
 #include "cli/collector.h"
 #include "cli/disk.h"
 #include "cli/planned_test.h"
-#include "harness/reservation.h"
 #include "harness/verdict.h"
 #include "link/link.h"
 #include "vmm/vm_process.h"
@@ -29,6 +29,7 @@ struct batch_vm_config {
 	const struct batch_images *images;
 	const struct planned_test *test;
 	const struct reservation_host *host; /* borrowed */
+	uint32_t cgroup_seq;                 /* its own in this batch; 0: this host gives none */
 	uint64_t wait_ns;                    /* for a place that others hold */
 	double slack; /* time limits are so many times as long: the host is shared */
 	void (*on_judged)(void *ctx, struct batch_vm *vm);
@@ -55,9 +56,8 @@ struct batch_vm {
 	bool is_retried; /* the owner's: another attempt follows */
 	double
 	    overcommit; /* the owner's: vCPUs of all that ran per CPU, the most there was meanwhile */
+	struct batch_place place;
 	/* Its own: */
-	struct reservation reservation;
-	bool has_reservation;
 	struct vm_process process;
 	struct disk disk;
 	uint8_t *suffix;

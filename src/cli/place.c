@@ -11,8 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
-#include "harness/host_caveats.h"
-#include "plan/plan_placement.h"
+#include "cli/promises.h"
 
 enum { NOTICE_MS = 500, CGROUP_CLOSE_MS = 200 };
 
@@ -111,38 +110,18 @@ static int wait_with_signals(struct place *p, struct error *err)
 
 /* What is to be known of the place */
 
-static void add_notes(struct run_result *result, struct buf *lines)
-{
-	char *save = NULL;
-
-	(void)buf_str(lines);
-	for (char *line = lines->len ? strtok_r((char *)lines->data, "\n", &save) : NULL; line;
-	     line = strtok_r(NULL, "\n", &save))
-		run_result_add_note(result, line, strlen(line));
-}
-
 void place_note(const struct place *p, struct run_result *result)
 {
 	static const char no_place[] = "--no-locks: this VM runs on any CPU, beside whoever else "
 				       "is there: timings are not only its own";
-	CLEANUP(buf_fini) struct buf lines = { 0 };
-	const struct plan *plan = p->reservation.plan;
-	struct host_state state;
 
 	if (!p->is_taken) {
 		run_result_add_note(result, no_place, sizeof(no_place) - 1);
 		return;
 	}
-	plan_caveats(&p->request, plan, &lines);
-	if (p->request.tier == PLAN_PERFORMANCE) {
-		host_state_read(p->host.host->n_cpus, &state);
-		host_caveats(&state, plan->n_vcpus + 1, &lines);
-	}
-	if (p->host.dir.fd < 0)
-		buf_append_str(&lines, "--no-locks: nothing keeps other runs off these CPUs\n");
+	promises_note(&p->reservation, result);
 	if (p->cgroup.note[0])
-		buf_printf(&lines, "%s\n", p->cgroup.note);
-	add_notes(result, &lines);
+		run_result_add_note(result, p->cgroup.note, strlen(p->cgroup.note));
 }
 
 /*

@@ -109,6 +109,7 @@ void planned_test_prepare(struct planned_test *test, const struct test_options *
 									    : n_cpus,
 		.memory_mib = test->options.memory_mib,
 	};
+	test->cost.cpus += test->spec->perf; /* the service CPU is its own, too */
 	test->options.append = xcalloc(o->n_append + 1, sizeof(char *));
 	for (size_t i = 0; i < o->n_append; i++)
 		test->options.append[i] = o->append[i];

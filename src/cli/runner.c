@@ -14,6 +14,7 @@
 #include "base/clock.h"
 #include "base/fd.h"
 #include "cli/out.h"
+#include "cli/promises.h"
 #include "link/link.h"
 
 enum {
@@ -135,25 +136,15 @@ static void fail(struct runner *r, const char *fmt, ...)
 	run_result_fail(r->result, text);
 }
 
-/* Every vCPU has its thread and, held, none has run: what was promised is to be seen now, or not at all. */
 static void on_started(struct runner *r, const struct frame *f)
 {
-	struct run_result *res = r->result;
 	struct error err;
 
-	if (f->header.length != sizeof(res->started) || res->has_started)
-		return;
-	memcpy(&res->started, f->payload, sizeof(res->started));
-	res->has_started = true;
-	if (!res->started.held)
-		return;
-	if (r->config->reservation && verify_vm(r->process->pid, r->config->reservation,
-						&res->started, &res->verification, &err) < 0) {
+	if (promises_check(r->result, f, r->process->pid, r->config->reservation, r->link, &err) <
+	    0) {
 		vm_process_kill(r->process);
 		fail(r, "%s", err.text);
-		return;
 	}
-	link_send(r->link, FRAME_VM_GO, NULL, 0);
 }
 
 static void on_frame(void *ctx, const struct frame *f)

@@ -270,6 +270,26 @@ void batch_test_add_counter(struct batch_test *t, const char *name, uint64_t val
 	c->name = TAKE_PTR(clean);
 }
 
+/* What a vCPU was kept from has its own place, and a bound of its own. */
+static bool add_vcpu_stat(struct batch_test *t, const char *name, uint64_t value)
+{
+	struct batch_vcpu *vcpu;
+	char what[32];
+	uint32_t index;
+
+	/* NOLINTNEXTLINE(cert-err34-c): digits only, and few */
+	if (sscanf(name, "vcpu%9u.%31s", &index, what) != 2)
+		return false;
+	bool is_delay = strcmp(what, "run_delay_us") == 0;
+	if (!is_delay && strcmp(what, "involuntary_switches") != 0)
+		return false;
+	vcpu = batch_test_vcpu(t, index);
+	if (vcpu)
+		*(is_delay ? &vcpu->run_delay_us : &vcpu->involuntary_switches) =
+		    num_min(value, INT64_MAX); /* JSON has no more */
+	return true;
+}
+
 void batch_test_add_stats(struct batch_test *t, const void *text, size_t n)
 {
 	CLEANUP(freep) char *copy = text_head(text, n, BATCH_TEXT_MAX);
@@ -280,7 +300,9 @@ void batch_test_add_stats(struct batch_test *t, const void *text, size_t n)
 		if (!space)
 			continue;
 		*space = 0;
-		batch_test_add_counter(t, line, strtoull(space + 1, NULL, 10));
+		uint64_t value = strtoull(space + 1, NULL, 10);
+		if (!add_vcpu_stat(t, line, value))
+			batch_test_add_counter(t, line, value);
 	}
 }
 

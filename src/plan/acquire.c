@@ -1,13 +1,14 @@
 #include "plan/acquire.h"
 
 #include <errno.h>
+#include <limits.h>
 #include <sys/file.h>
 #include <sys/stat.h>
 
 #include "base/assert.h"
 #include "base/fd.h"
 
-enum { MAX_DESCRIBED = 8 };
+enum { MAX_DESCRIBED = 8, MAX_BLIND = 64 };
 
 void acquire_init(struct acquire *a, const struct host *host, const struct lock_dir *dir,
 		  const struct plan_request *request)
@@ -62,17 +63,14 @@ static void note_unseen(struct plan_holders *held, const struct plan_lock *busy)
 	plan_holders_add(held, &as_held);
 }
 
-static int select_and_lock(struct acquire *a, uint64_t now_ns, enum acquire_result *ret,
-			   struct error *err)
+/* Plans and locks until both agree, or for @max plans: BUSY then. */
+static int lock_what_is_planned(struct acquire *a, uint64_t now_ns, struct plan_holders *held,
+				unsigned max, enum acquire_result *ret, struct error *err)
 {
-	CLEANUP(plan_holders_fini) struct plan_holders held = { 0 };
 	struct plan_lock busy;
 
-	plan_holders_init(&held, a->host);
-	if (look(a, &held, err) < 0)
-		return err->code;
-	for (;;) {
-		if (plan_now(a, now_ns, &held, ret, err) < 0)
+	for (unsigned i = 0; i < max; i++) {
+		if (plan_now(a, now_ns, held, ret, err) < 0)
 			return err->code;
 		if (*ret != ACQUIRE_DONE)
 			return 0;
@@ -81,8 +79,21 @@ static int select_and_lock(struct acquire *a, uint64_t now_ns, enum acquire_resu
 			return res;
 		if (res == 1)
 			return 0;
-		note_unseen(&held, &busy);
+		note_unseen(held, &busy);
 	}
+	*ret = ACQUIRE_BUSY;
+	return 0;
+}
+
+static int select_and_lock(struct acquire *a, uint64_t now_ns, enum acquire_result *ret,
+			   struct error *err)
+{
+	CLEANUP(plan_holders_fini) struct plan_holders held = { 0 };
+
+	plan_holders_init(&held, a->host);
+	if (look(a, &held, err) < 0)
+		return err->code;
+	return lock_what_is_planned(a, now_ns, &held, UINT_MAX, ret, err);
 }
 
 /* 1: taken, 0: another has it. */
@@ -113,12 +124,36 @@ static void give_select_lock(struct acquire *a)
 	(void)futimens(a->select_fd, NULL); /* without it the others look again after a while */
 }
 
-int acquire_try(struct acquire *a, uint64_t now_ns, bool force, enum acquire_result *ret,
-		struct error *err)
+/*
+ * The first attempt looks at nothing: a reading of /proc/locks waits for an RCU grace period (some 15 ms), and whoever is alone
+ * on the host, or has runs one after the other, need not know who else is there: what is held refuses. Not with somebody in
+ * line, and not for a budget, whose locks are shared and refuse nobody: it has to see where the fewest are.
+ */
+static int try_blind(struct acquire *a, uint64_t now_ns, enum acquire_result *ret,
+		     struct error *err)
 {
 	CLEANUP(plan_holders_fini) struct plan_holders held = { 0 };
 
-	ASSERT(!a->is_done);
+	*ret = ACQUIRE_BUSY;
+	if (a->is_seeing || a->request.tier == PLAN_BUDGET)
+		return 0;
+	a->is_seeing = true;
+	int selecting = take_select_lock(a, err);
+	if (selecting <= 0)
+		return selecting;
+	plan_holders_init(&held, a->host);
+	int res = tickets_read(&a->tickets, a->dir, err);
+	if (res == 0 && a->tickets.n_earlier == 0)
+		res = lock_what_is_planned(a, now_ns, &held, MAX_BLIND, ret, err);
+	give_select_lock(a);
+	return res;
+}
+
+static int try_seeing(struct acquire *a, uint64_t now_ns, bool force, enum acquire_result *ret,
+		      struct error *err)
+{
+	CLEANUP(plan_holders_fini) struct plan_holders held = { 0 };
+
 	/* Most looks find nothing, and need no lock for that. */
 	plan_holders_init(&held, a->host);
 	if (look(a, &held, err) < 0 || plan_now(a, now_ns, &held, ret, err) < 0)
@@ -135,11 +170,22 @@ int acquire_try(struct acquire *a, uint64_t now_ns, bool force, enum acquire_res
 	int res = select_and_lock(a, now_ns, ret, err);
 	if (selecting)
 		give_select_lock(a);
-	if (res == 0 && *ret == ACQUIRE_DONE) {
+	return res;
+}
+
+int acquire_try(struct acquire *a, uint64_t now_ns, bool force, enum acquire_result *ret,
+		struct error *err)
+{
+	ASSERT(!a->is_done);
+	if (try_blind(a, now_ns, ret, err) < 0)
+		return err->code;
+	if (*ret != ACQUIRE_DONE && try_seeing(a, now_ns, force, ret, err) < 0)
+		return err->code;
+	if (*ret == ACQUIRE_DONE) {
 		a->is_done = true;
 		tickets_leave(&a->tickets);
 	}
-	return res;
+	return 0;
 }
 
 int acquire_wait_in_line(struct acquire *a, uint64_t now_ns, struct error *err)

@@ -3,7 +3,8 @@
  * lock of the host so that two who look at the same time do not take half of what they need each. Never waits: harness/waiter.h
  * does.
  *
- *	acquire_try:  look, plan ── busy ──────────────────────────► BUSY or HELD_BACK
+ *	acquire_try:  the first time, not for budgets: plan and lock as if nobody were here ─► DONE
+ *	              look, plan ── busy ──────────────────────────► BUSY or HELD_BACK
  *	                   └─ a place: select lock ── others have it ► SELECTING
  *	                        └─ look, plan, lock in order ────────► DONE
  *	                             └─ one is held by who is not seen: plan without it, again
@@ -33,6 +34,7 @@ struct acquire {
 	struct locks locks;
 	struct plan plan; /* when done */
 	int select_fd;
+	bool is_seeing; /* the attempt without a look was made */
 	bool is_done;
 };
 

@@ -11,13 +11,14 @@
 #include "base/num.h"
 
 enum {
-	N_FDS = 4,
+	N_FDS = 5,
 	FDS_MAX = VM_MESSAGE_LOCKS, /* the kernel's limit is 253 */
 	LOCKS_MAX = 16384,
 	HAS_KERNEL = 1,
 	HAS_INITRD = 2,
 	HAS_DISK = 4,
-	HAS_RELAY = 8
+	HAS_RELAY = 8,
+	HAS_CGROUP = 16
 };
 
 /* What of a session_config is no pointer and no descriptor, and what the pointers lead to. */
@@ -32,6 +33,7 @@ struct wire {
 	struct blk_file disk_file;
 	struct blk_limits disk_limits;
 	struct virtio_net_config net;
+	struct placement placement; /* its arrays follow the suffix */
 	uint64_t initrd_len, memory_mib;
 	uint64_t timeout_ns, boot_timeout_ns, command_timeout_ns;
 	uint32_t suffix_len, cmdline_len, n_lock_fds;
@@ -39,6 +41,7 @@ struct wire {
 	enum reactor_backend backend;
 	uint16_t rows, cols;
 	bool share_memory, pit, has_init, confine, has_mask, has_net, disk_read_only;
+	bool has_placement, hold;
 	char disk_id[32];
 };
 
@@ -75,6 +78,12 @@ static struct wire *make_wire(const struct session_config *c)
 	w->has_net = vm->net != NULL;
 	if (vm->net)
 		w->net = *vm->net;
+	w->hold = vm->hold;
+	w->has_placement = vm->placement != NULL;
+	if (vm->placement)
+		w->placement = *vm->placement;
+	w->placement.vcpu_cpus = NULL;
+	w->placement.node_mems = NULL;
 	if (vm->disk) {
 		w->disk_file = vm->disk->file;
 		w->disk_file.why_buffered = NULL; /* the runner tells it */
@@ -83,6 +92,25 @@ static struct wire *make_wire(const struct session_config *c)
 		strncpy(w->disk_id, vm->disk->id, sizeof(w->disk_id) - 1);
 	}
 	return w;
+}
+
+/* The arrays of a placement, which only performance mode has. */
+static size_t pins_size(const struct placement *p)
+{
+	return p->is_performance ? p->n_vcpus * sizeof(*p->vcpu_cpus) : 0;
+}
+
+static size_t node_mems_size(const struct placement *p)
+{
+	return p->is_performance ? p->n_nodes * sizeof(*p->node_mems) : 0;
+}
+
+static void add_placement(const struct placement *p, struct buf *to)
+{
+	if (!p)
+		return;
+	buf_append(to, p->vcpu_cpus, pins_size(p));
+	buf_append(to, p->node_mems, node_mems_size(p));
 }
 
 /* One byte stream and one set of descriptors, which travel with its first byte. */
@@ -123,7 +151,8 @@ int vm_message_send(int fd, const struct session_config *config, struct error *e
 	} files[N_FDS] = { { vm->kernel->fd, HAS_KERNEL },
 			   { vm->initrd_fd, HAS_INITRD },
 			   { vm->disk ? vm->disk->fd : -1, HAS_DISK },
-			   { config->relay_fd, HAS_RELAY } };
+			   { config->relay_fd, HAS_RELAY },
+			   { config->cgroup_fd ? *config->cgroup_fd : -1, HAS_CGROUP } };
 	CLEANUP(buf_fini) struct buf payload = { 0 };
 	CLEANUP(buf_fini) struct buf message = { 0 };
 	CLEANUP(freep) struct wire *w = make_wire(config);
@@ -139,6 +168,7 @@ int vm_message_send(int fd, const struct session_config *config, struct error *e
 	buf_append(&payload, w, sizeof(*w));
 	buf_append_str(&payload, vm->cmdline);
 	buf_append(&payload, vm->initrd_suffix, vm->initrd_suffix_len);
+	add_placement(vm->placement, &payload);
 	if (payload.len > VM_MESSAGE_MAX)
 		return error_set_usage(err, -E2BIG,
 				       "the arguments and options of the guest take %zu bytes, "
@@ -241,6 +271,8 @@ static void unpack(const struct wire *w, const uint8_t *rest, struct vm_message 
 			.memory_mib = w->memory_mib,
 			.hugepages = w->hugepages,
 			.share_memory = w->share_memory,
+			.placement = w->has_placement ? &m->placement : NULL,
+			.hold = w->hold,
 			.cpu_mask = w->has_mask ? &m->cpu_mask : NULL,
 			.pit = w->pit,
 			.disk = w->fds & HAS_DISK ? &m->disk : NULL,
@@ -254,14 +286,48 @@ static void unpack(const struct wire *w, const uint8_t *rest, struct vm_message 
 		.boot_timeout_ns = w->boot_timeout_ns,
 		.command_timeout_ns = w->command_timeout_ns,
 		.has_init = w->has_init,
+		.cgroup_fd = w->fds & HAS_CGROUP ? &m->cgroup_fd : NULL,
 		.confine = w->confine,
 	};
+}
+
+/* The VM indexes by these numbers: a placement is for this topology, or it is none. */
+static bool fits(const struct placement *p, const struct topology *t)
+{
+	if (p->n_vcpus != topology_n_cpus(t) || p->n_vcpu_cpus > ID_SET_MAX)
+		return false;
+	return !p->is_performance || (p->n_nodes == t->n_nodes && p->service_cpu < ID_SET_MAX);
+}
+
+/* @rest: pins, then nodes; their sizes are right. */
+static int unpack_placement(const struct wire *w, const uint8_t *rest, struct vm_message *m)
+{
+	struct placement *p = &m->placement;
+	size_t n_pins = pins_size(&w->placement), n_mems = node_mems_size(&w->placement);
+
+	if (!w->has_placement)
+		return 0;
+	if (!fits(&w->placement, &w->topology))
+		return -EBADMSG;
+	*p = w->placement;
+	p->vcpu_cpus = NULL;
+	p->node_mems = NULL;
+	if (!p->is_performance)
+		return 0;
+	p->vcpu_cpus = xmalloc(n_pins);
+	memcpy(p->vcpu_cpus, rest, n_pins);
+	p->node_mems = xmalloc(n_mems);
+	memcpy(p->node_mems, rest + n_pins, n_mems);
+	for (uint32_t i = 0; i < p->n_vcpus; i++)
+		if (p->vcpu_cpus[i] >= ID_SET_MAX)
+			return -EBADMSG;
+	return 0;
 }
 
 static int place_fds(struct vm_message *m, uint32_t which, const int *fds, size_t n_fds)
 {
 	int *const places[N_FDS] = { &m->kernel.fd, &m->config.vm.initrd_fd, &m->disk.fd,
-				     &m->config.relay_fd };
+				     &m->config.relay_fd, &m->cgroup_fd };
 	size_t n = 0;
 
 	m->kernel.fd = -1;
@@ -289,16 +355,21 @@ static int receive(int fd, struct vm_message *m)
 	memcpy(&w, m->payload, sizeof(w));
 	if (frame_crc32(0, m->payload, h.length) != h.payload_crc ||
 	    w.version != VM_MESSAGE_VERSION || w.size != sizeof(w) || w.n_lock_fds > LOCKS_MAX ||
-	    (uint64_t)sizeof(w) + w.cmdline_len + w.suffix_len != h.length)
+	    (uint64_t)sizeof(w) + w.cmdline_len + w.suffix_len + pins_size(&w.placement) +
+		    node_mems_size(&w.placement) !=
+		h.length)
 		return -EBADMSG;
 	unpack(&w, m->payload + sizeof(w), m);
 	res = place_fds(m, w.fds, fds, n_fds);
+	if (res == 0)
+		res =
+		    unpack_placement(&w, m->payload + sizeof(w) + w.cmdline_len + w.suffix_len, m);
 	return res < 0 ? res : receive_locks(fd, m, w.n_lock_fds);
 }
 
 int vm_message_receive(int fd, struct vm_message *ret, struct error *err)
 {
-	*ret = (struct vm_message){ .kernel = KERNEL_IMAGE_INIT };
+	*ret = (struct vm_message){ .kernel = KERNEL_IMAGE_INIT, .cgroup_fd = -1 };
 	int res = receive(fd, ret);
 
 	return res < 0 ? error_set(err, res, "no configuration of a VM on descriptor %d", fd) : 0;
@@ -309,6 +380,8 @@ void vm_message_fini(struct vm_message *m)
 	kernel_image_fini(&m->kernel);
 	fd_closep(&m->config.vm.initrd_fd);
 	fd_closep(&m->disk.fd);
+	fd_closep(&m->cgroup_fd);
+	placement_fini(&m->placement);
 	for (size_t i = 0; i < m->config.n_lock_fds; i++)
 		fd_closep(&m->lock_fds[i]);
 	freep(&m->lock_fds);

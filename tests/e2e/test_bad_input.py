@@ -115,7 +115,8 @@ AS_NOBODY = ['setpriv', '--reuid', '65534', '--regid', '65534', '--clear-groups'
 
 
 def nobody_owns(box):
-    for name in ('cache', 'tmp', 'home'):
+    os.mkdir(box.file('locks'))
+    for name in ('cache', 'tmp', 'home', 'locks'):
         os.chown(box.file(name), 65534, 65534)
 
 

@@ -23,6 +23,7 @@ struct fixture {
 	char path[80];
 	struct run_options options;
 	struct run_result result;
+	struct place place;
 	struct report report;
 };
 
@@ -36,8 +37,10 @@ static int setup(void **state)
 	f->options =
 	    (struct run_options){ .topology = topology_uniform(1, 2, 3, 1), .memory_mib = 64 };
 	run_result_init(&f->result);
+	f->place = PLACE_INIT;
 	f->report = (struct report){ .options = &f->options,
 				     .result = &f->result,
+				     .place = &f->place,
 				     .kernel = "/boot/vmlinux",
 				     .release = "6.6.6",
 				     .start_ns = NS_PER_S,

@@ -86,6 +86,26 @@ static void test_stats_lines_become_counters(void **state UNUSED)
 	assert_int_equal(t->resources.counters[1].value, INT64_MAX);
 }
 
+/* What it was kept from is by vCPU, and takes no place of a counter; sums and times are counters. */
+static void test_interference_is_by_vcpu(void **state UNUSED)
+{
+	static const char text[] =
+	    "vcpu0.run_us 5\nvcpu1.run_delay_us 7\nvcpu1.involuntary_switches 3\n"
+	    "vcpus.run_delay_us 7\nvcpu5000.run_delay_us 1\nvcpux.run_delay_us 1\n";
+	CLEANUP(batch_result_fini) struct batch_result b;
+
+	batch_result_init(&b);
+	struct batch_test *t = batch_result_add(&b, "p", "t", 0);
+	batch_test_add_stats(t, text, strlen(text));
+	assert_int_equal(t->resources.n_vcpus, 2);
+	assert_int_equal(t->resources.vcpus[0].run_delay_us, 0);
+	assert_int_equal(t->resources.vcpus[1].run_delay_us, 7);
+	assert_int_equal(t->resources.vcpus[1].involuntary_switches, 3);
+	assert_int_equal(t->resources.n_counters, 3);
+	assert_string_equal(t->resources.counters[0].name, "vcpu0.run_us");
+	assert_string_equal(t->resources.counters[1].name, "vcpus.run_delay_us");
+}
+
 static void test_vcpus_grow_by_index_to_their_bound(void **state UNUSED)
 {
 	CLEANUP(batch_result_fini) struct batch_result b;
@@ -171,6 +191,7 @@ int main(void)
 		cmocka_unit_test(test_hostile_texts_are_clean_and_bounded),
 		cmocka_unit_test(test_phases_are_in_order_of_time),
 		cmocka_unit_test(test_stats_lines_become_counters),
+		cmocka_unit_test(test_interference_is_by_vcpu),
 		cmocka_unit_test(test_vcpus_grow_by_index_to_their_bound),
 		cmocka_unit_test(test_outcome_names_are_read_back),
 		cmocka_unit_test(test_exit_status_worst_outcome_decides),

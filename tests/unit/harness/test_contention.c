@@ -119,6 +119,35 @@ static void publish(struct worker *w)
 	w->slot->is_holding = true;
 }
 
+/* With what /proc/locks has of it, to tell a wrong test from a wrong lock. */
+static void report_clash(struct worker *w, const struct slot *other, uint64_t clash)
+{
+	struct shared *s = w->world->shared;
+	struct lock_scan scan = { .dir = &w->dir };
+	int mine = w->slot->pid, its = other->pid, n_mine = 0, n_its = 0;
+	bool was_holding = other->is_holding;
+	uint64_t was_alone = other->alone;
+	struct error err;
+
+	(void)kill(its, SIGSTOP); /* so that it cannot give up meanwhile what it holds */
+	pause_ms(20);
+	if (lock_scan_read(&scan, &err) == 0)
+		for (size_t i = 0; i < scan.n_holders; i++) {
+			n_mine += scan.holders[i].pid == mine;
+			n_its += scan.holders[i].pid == its;
+		}
+	lock_scan_fini(&scan);
+	(void)snprintf(s->error, sizeof(s->error),
+		       "%d (tier %d, %u locks, %d of them seen) and %d (%d locks seen, "
+		       "holding %d then %d, alone %" PRIx64 " then %" PRIx64
+		       ", doomed %d, pid now %d) both hold CPUs %" PRIx64,
+		       mine, (int)w->waiter.acquire.plan.tier, w->waiter.acquire.plan.n_locks,
+		       n_mine, its, n_its, was_holding, other->is_holding, was_alone, other->alone,
+		       other->is_doomed, (int)other->pid, clash);
+	(void)kill(its, SIGCONT);
+	s->n_violations++;
+}
+
 /* Who publishes first is seen by the second, so of two that clash one sees the other. */
 static void compare_with_others(struct worker *w)
 {
@@ -132,12 +161,8 @@ static void compare_with_others(struct worker *w)
 			continue;
 		uint64_t theirs = o->alone;
 		uint64_t clash = (alone & (theirs | o->shared)) | (all & theirs);
-		if (clash && o->is_holding && !o->is_doomed && !w->slot->is_doomed) {
-			s->n_violations++;
-			(void)snprintf(s->error, sizeof(s->error),
-				       "%d and %d both hold CPUs %" PRIx64, (int)w->slot->pid,
-				       (int)o->pid, clash);
-		}
+		if (clash && o->is_holding && !o->is_doomed && !w->slot->is_doomed)
+			report_clash(w, o, clash);
 	}
 }
 
@@ -402,8 +427,10 @@ static void end_all(struct world *world)
 	struct random r = { .state = 1 };
 	uint64_t limit_ns;
 
-	for (size_t i = 0; i < N_WORKERS; i += 2)
+	for (size_t i = 0; i < N_WORKERS; i += 2) {
+		world->shared->slots[i].is_doomed = true;
 		(void)kill(world->shared->slots[i].pid, SIGKILL);
+	}
 	world->shared->stop = true;
 	limit_ns = clock_now_ns() + WAIT_LIMIT_S * NS_PER_S;
 	for (;;) {

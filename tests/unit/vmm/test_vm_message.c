@@ -138,9 +138,97 @@ static void test_everything_arrives(void **state)
 	assert_int_equal(m.config.backend, REACTOR_EPOLL);
 	assert_int_equal(m.config.link_fd, -1);
 	assert_int_equal(m.config.relay_fd, -1);
+	assert_true(!vm->placement && !vm->hold && !m.config.cgroup_fd);
 	assert_true(m.config.timeout_ns == 1 && m.config.boot_timeout_ns == 2 &&
 		    m.config.command_timeout_ns == 3 && m.config.has_init && m.config.confine);
 	vm_message_fini(&m);
+}
+
+static struct placement performance_of(const struct topology *t)
+{
+	struct placement p = { .n_vcpus = (uint32_t)topology_n_cpus(t),
+			       .n_vcpu_cpus = (uint32_t)topology_n_cpus(t),
+			       .is_performance = true,
+			       .service_cpu = 99,
+			       .n_nodes = t->n_nodes };
+
+	id_set_add_range(&p.cpus, 10, 90);
+	id_set_add(&p.mems, 7);
+	p.vcpu_cpus = xcalloc(p.n_vcpus, sizeof(*p.vcpu_cpus));
+	for (uint32_t i = 0; i < p.n_vcpus; i++)
+		p.vcpu_cpus[i] = 10 + i;
+	p.node_mems = xcalloc(p.n_nodes, sizeof(*p.node_mems));
+	for (uint32_t i = 0; i < p.n_nodes; i++)
+		id_set_add(&p.node_mems[i], 5 + i);
+	return p;
+}
+
+static void test_placement_arrives(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(placement_fini) struct placement p = performance_of(&f->config.vm.topology);
+	struct vm_message m;
+	struct error err;
+
+	f->config.vm.placement = &p;
+	f->config.vm.hold = true;
+	f->config.cgroup_fd = &f->disk.fd;
+	assert_int_equal(vm_message_send(f->fds[SENDER], &f->config, &err), 0);
+	assert_int_equal(vm_message_receive(f->fds[RECEIVER], &m, &err), 0);
+	const struct placement *got = m.config.vm.placement;
+	assert_true(m.config.vm.hold && got->is_performance);
+	assert_true(id_set_is_equal(&got->cpus, &p.cpus) && id_set_is_equal(&got->mems, &p.mems));
+	assert_true(got->n_vcpus == p.n_vcpus && got->n_vcpu_cpus == p.n_vcpu_cpus);
+	assert_int_equal(got->service_cpu, 99);
+	assert_memory_equal(got->vcpu_cpus, p.vcpu_cpus, p.n_vcpus * sizeof(*p.vcpu_cpus));
+	assert_int_equal(got->n_nodes, p.n_nodes);
+	assert_memory_equal(got->node_mems, p.node_mems, p.n_nodes * sizeof(*p.node_mems));
+	need_same_file(f->disk.fd, *m.config.cgroup_fd);
+	vm_message_fini(&m);
+}
+
+/* Without the arrays; they are of performance mode. */
+static void test_budget_arrives(void **state)
+{
+	struct fixture *f = *state;
+	struct placement p = { .n_vcpus = (uint32_t)topology_n_cpus(&f->config.vm.topology),
+			       .n_vcpu_cpus = 1 };
+	struct vm_message m;
+	struct error err;
+
+	id_set_add(&p.cpus, 3);
+	f->config.vm.placement = &p;
+	assert_int_equal(vm_message_send(f->fds[SENDER], &f->config, &err), 0);
+	assert_int_equal(vm_message_receive(f->fds[RECEIVER], &m, &err), 0);
+	const struct placement *got = m.config.vm.placement;
+	assert_true(id_set_is_equal(&got->cpus, &p.cpus) && placement_is_overcommitted(got));
+	assert_true(!got->vcpu_cpus && !got->node_mems && !m.config.vm.hold);
+	assert_null(m.config.cgroup_fd);
+	vm_message_fini(&m);
+}
+
+/* Numbers that the VM would index by. */
+static void test_placement_that_does_not_fit_is_refused(void **state)
+{
+	struct fixture *f = *state;
+
+	for (int i = 0; i < 4; i++) {
+		CLEANUP(placement_fini) struct placement p = performance_of(&f->config.vm.topology);
+		struct vm_message m;
+		struct error err;
+		if (i == 0)
+			p.n_vcpus--;
+		else if (i == 1)
+			p.n_nodes--;
+		else if (i == 2)
+			p.vcpu_cpus[1] = ID_SET_MAX;
+		else
+			p.service_cpu = ID_SET_MAX;
+		f->config.vm.placement = &p;
+		assert_int_equal(vm_message_send(f->fds[SENDER], &f->config, &err), 0);
+		assert_int_equal(vm_message_receive(f->fds[RECEIVER], &m, &err), -EBADMSG);
+		vm_message_fini(&m);
+	}
 }
 
 /* More than go into one message. */
@@ -208,6 +296,8 @@ static void test_damaged_message_is_refused(void **state)
 	fd_closep(&f->kernel.fd);
 	fd_closep(&f->config.vm.initrd_fd);
 	f->config.vm.disk = NULL;
+	CLEANUP(placement_fini) struct placement p = performance_of(&f->config.vm.topology);
+	f->config.vm.placement = &p;
 	assert_int_equal(vm_message_send(f->fds[SENDER], &f->config, &err), 0);
 	ssize_t n = read(f->fds[RECEIVER], bytes, sizeof(bytes));
 	assert_true(n > 1000 && n < (ssize_t)sizeof(bytes));
@@ -245,6 +335,10 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test_setup_teardown(test_everything_arrives, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_placement_arrives, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_budget_arrives, setup, teardown),
+		cmocka_unit_test_setup_teardown(test_placement_that_does_not_fit_is_refused, setup,
+						teardown),
 		cmocka_unit_test_setup_teardown(test_all_locks_arrive, setup, teardown),
 		cmocka_unit_test_setup_teardown(test_what_is_not_there_is_not_there, setup,
 						teardown),

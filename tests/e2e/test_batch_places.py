@@ -1,0 +1,176 @@
+#!/usr/bin/python3
+"""`ktstr test`: the place on the host that a test declares is the one that its VM gets, verified, and told in the results."""
+import json
+import os
+import signal
+import time
+
+import e2e
+from e2e import need
+from test_batch import FAILED, INFRA, NOTHING, OK, batch, cpus_of, need_table, outcomes_of, program, table, wait_for_vms
+
+N_CPUS = len(os.sched_getaffinity(0))
+PERF = {'perf': True}
+BUDGET = {'topology': '1,1,2,1', 'cpu_cap': 1}
+NO_CGROUP = b'kept by affinity only'
+
+
+def results(box, tests, *args, **more):
+    """The entries of a batch by name, and the result of the command."""
+    path = box.file('json')
+    result = box.run(*batch('--json', path, *args, program(box, tests)), **more)
+    with open(path, encoding='utf-8') as f:
+        return {test['name']: test for test in json.load(f)['tests']}, result
+
+
+def cpus(test):
+    found = set()
+    for part in filter(None, test['resources']['cpus'].split(',')):
+        first, _, last = part.partition('-')
+        found |= set(range(int(first), int(last or first) + 1))
+    return found
+
+
+def need_2_cpus():
+    if N_CPUS < 2:
+        raise e2e.Skip('performance mode needs 2 CPUs')
+
+
+def test_performance_test_runs_in_performance_mode(box):
+    need_2_cpus()
+    child = box.start(batch(program(box, [('idle', PERF)])))
+    vm = wait_for_vms(box, 1)[0]
+    end = time.monotonic() + 20 * e2e.SLOW
+    while len(set(cpus_of(vm))) < 2 and time.monotonic() < end:
+        time.sleep(0.02)
+    places = cpus_of(vm)
+    need(len(set(places)) == 2 and all(len(place) == 1 for place in places), 'vCPU and service CPU: ' + str(places))
+    child.kill()
+    child.communicate()
+    box.need_clean()
+
+
+def test_performance_is_told_in_the_results(box):
+    need_2_cpus()
+    tests, result = results(box, [('pass', PERF)])
+    need_table(result, {'program/pass': 'PASS'}, OK)
+    test = tests['pass']
+    need(test['declared']['perf'] and len(cpus(test)) == 2 and test['resources']['overcommit'] == 1, str(test))
+    need(len(test['resources']['vcpus']) == 1 and test['resources']['counters']['vcpu0.run_us'] > 0, str(test['resources']))
+    need('vcpu0.run_delay_us' not in test['resources']['counters'], 'told twice')
+    notes = ' '.join(test['evidence']['notes'])
+    with open('/proc/sys/vm/nr_hugepages', encoding='utf-8') as f:
+        need(int(f.read()) > 0 or 'pages of 2 MiB' in notes, 'silent about pages: ' + notes)
+
+
+def test_performance_tests_never_share_a_cpu(box):
+    need_2_cpus()
+    names = ['pass/{}'.format(i) for i in range(4)]
+    tests, result = results(box, [(name, PERF) for name in names] + ['fail'], '--jobs', '4', '--overcommit', '4')
+    need_table(result, dict({'program/' + name: 'PASS' for name in names}, **{'program/fail': 'FAIL'}), FAILED)
+    for a in names:
+        for b in tests:
+            one, two = tests[a], tests[b]
+            apart = (one['begin_us'] + one['duration_us'] <= two['begin_us'] or
+                     two['begin_us'] + two['duration_us'] <= one['begin_us'])
+            need(a == b or apart or not cpus(one) & cpus(two), '{} and {} share a CPU: {} {}'.format(a, b, one, two))
+
+
+def test_performance_that_cannot_be_is_a_skip_with_need_and_have(box):
+    large = ('pass', {'perf': True, 'topology': '1,1,{},1'.format(N_CPUS)})
+    for options in [], ['--overcommit', '4']:
+        _tests, result = results(box, [large], *options)
+        need_table(result, {'program/pass': 'SKIP'}, NOTHING)
+        why = table(result)[0]['program/pass'][1]
+        need('performance mode needs' in why and str(N_CPUS) in why and '--overcommit' not in why, why)
+    _tests, result = results(box, [large], '--no-skip')
+    need_table(result, {'program/pass': 'FAIL'}, FAILED)
+
+
+def test_budget_is_kept_and_its_factor_told(box):
+    tests, result = results(box, [('pass/a', BUDGET), ('pass/b', BUDGET), 'pass/c'])
+    need(set(outcomes_of(result).values()) == {'PASS'} and result.status == OK, result.text())
+    for name in 'pass/a', 'pass/b':
+        test = tests[name]
+        need(len(cpus(test)) == 1 and test['resources']['overcommit'] >= 2, str(test['resources']))
+        need(len(test['resources']['vcpus']) == 2, str(test['resources']))
+        need(any('as the CPU budget says' in note for note in test['evidence']['notes']), str(test['evidence']))
+    need(not any('budget' in note for note in tests['pass/c']['evidence']['notes']), 'the third has none')
+    need(result.out.count(NO_CGROUP) <= 1, 'said with each test: ' + result.text())
+    _tests, result = results(box, ['pass'])
+    need(NO_CGROUP not in result.out, 'nobody wants a cgroup: ' + result.text())
+
+
+def wait_until_it_builds(vm):
+    """It has its configuration, and no vCPU yet, or hardly any."""
+    end = time.monotonic() + 10 * e2e.SLOW
+    while time.monotonic() < end:
+        try:
+            links = [os.readlink('/proc/{}/fd/{}'.format(vm, fd)) for fd in os.listdir('/proc/{}/fd'.format(vm))]
+        except OSError:
+            continue  # a descriptor of a moment
+        if '/dev/kvm' in links:
+            return
+
+
+def move_first_vcpu(vm):
+    """Once it is there, to where it was not promised to be. False: too late, the process is gone."""
+    end = time.monotonic() + 20 * e2e.SLOW
+    while time.monotonic() < end:
+        try:
+            for task in os.listdir('/proc/{}/task'.format(vm)):
+                with open('/proc/{}/task/{}/comm'.format(vm, task), encoding='utf-8') as f:
+                    if f.read().strip() == 'vcpu0' and len(os.sched_getaffinity(int(task))) == 1:
+                        os.sched_setaffinity(int(task), set(os.sched_getaffinity(0)))
+                        return True
+        except OSError:
+            return False
+    return False
+
+
+def ended(child):
+    end = time.monotonic() + e2e.SLOW
+    while child.poll() is None and time.monotonic() < end:
+        time.sleep(0.01)
+    return child.poll() is not None
+
+
+def test_broken_promise_is_infra_with_its_text(box):
+    """The runner is stopped, the promise broken behind its back; it may have looked before it was stopped: then once more."""
+    need_2_cpus()
+    for _ in range(20):
+        child = box.start(batch('--retries', '0', program(box, [('idle', PERF)])))
+        vm = wait_for_vms(box, 1)[0]
+        wait_until_it_builds(vm)
+        child.send_signal(signal.SIGSTOP)
+        moved = move_first_vcpu(vm)
+        child.send_signal(signal.SIGCONT)
+        if not ended(child):  # it had looked already, and the guest idles
+            child.kill()
+            child.communicate()
+            continue
+        result = box.finish(child)
+        need_table(result, {'program/idle': 'INFRA'}, INFRA)
+        need(moved and b'it was promised CPU' in result.out, result.text())
+        box.need_clean()
+        return
+    raise e2e.Failure('never caught')
+
+
+def test_killed_runner_leaves_no_place_behind(box):
+    for declared in PERF, BUDGET:
+        if declared is PERF and N_CPUS < 2:
+            continue
+        child = box.start(batch(program(box, [('idle', declared)])))
+        wait_for_vms(box, 1)
+        child.kill()
+        child.communicate()
+        box.need_clean()
+        need(not json.loads(box.run('locks', '--json').out)['locks'], 'locks are left')
+        result = box.run('cleanup')
+        need(result.status == 0 and b'0 in use' in result.out, result.text())
+
+
+if __name__ == '__main__':
+    e2e.need_kvm()
+    e2e.main([case for name, case in list(globals().items()) if name.startswith('test_')])
