@@ -15,8 +15,7 @@ bool batch_place_is_promised(const struct batch_place *p)
 
 static int open_cgroup(struct batch_place *p, uint32_t seq, struct error *err)
 {
-	const struct cgroup_request request = { .cpus = &p->reservation.placement.cpus,
-						.mems = &p->reservation.placement.mems };
+	const struct cgroup_request request = cgroup_request_of(&p->reservation.placement);
 
 	return cgroup_open(&p->cgroup, &request, seq, err);
 }

@@ -124,19 +124,10 @@ void place_note(const struct place *p, struct run_result *result)
 		run_result_add_note(result, p->cgroup.note, strlen(p->cgroup.note));
 }
 
-/*
- * A default run has its mask: nobody was promised that it could not leave that. A performance run binds
- * its memory itself. A cpuset with nodes would add nothing, and to enter one makes the kernel drain
- * every CPU's lists of pages, those under another run's FIFO vCPUs too: neither SIGKILL nor anybody's
- * use of cgroups gets past that wait.
- */
+/* A default run has its mask: nobody was promised that it could not leave that. */
 static int open_cgroup(struct place *p, struct error *err)
 {
-	const struct placement *placement = &p->reservation.placement;
-	const struct cgroup_request request = {
-		.cpus = &placement->cpus,
-		.mems = placement->is_performance ? NULL : &placement->mems,
-	};
+	const struct cgroup_request request = cgroup_request_of(&p->reservation.placement);
 
 	if (p->request.tier == PLAN_DEFAULT)
 		return 0;

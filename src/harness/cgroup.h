@@ -13,7 +13,7 @@
  */
 #pragma once
 
-#include "base/id_set.h"
+#include "base/placement.h"
 #include "harness/cgroup_place.h"
 
 struct cgroup_request {
@@ -22,6 +22,17 @@ struct cgroup_request {
 	bool is_required; /* anything less than asked for is an error (class skip) */
 	const char *proc; /* NULL: "/proc" */
 };
+
+/*
+ * Of a VM with @p. A performance run binds its memory itself: nodes in its cpuset would add nothing, and to enter one that has
+ * some makes the kernel drain every CPU's lists of pages, those under another run's FIFO vCPUs too: neither SIGKILL nor anybody's
+ * use of cgroups gets past that wait.
+ */
+static inline struct cgroup_request cgroup_request_of(const struct placement *p)
+{
+	return (struct cgroup_request){ .cpus = &p->cpus,
+					.mems = p->is_performance ? NULL : &p->mems };
+}
 
 enum { CGROUP_NOTE_MAX = 640 };
 struct cgroup {
