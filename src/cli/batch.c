@@ -152,17 +152,24 @@ static void on_judged(void *ctx, struct batch_vm *vm)
 	(void)scheduler_ended(&b->scheduler, vm->job, outcome);
 }
 
+static void keep_result(struct batch *b, struct batch_test *entry)
+{
+	CLEANUP(freep) char *folder = batch_output_folder(b->options->output, entry);
+	struct error err;
+
+	if (batch_documents_write_one(&b->result, entry, folder, &err) < 0)
+		batch_test_add_note(entry, err.text, strlen(err.text));
+}
+
 static void on_gone(void *ctx, struct batch_vm *vm)
 {
 	struct batch *b = ctx;
-
 	struct batch_test *entry = b->entries[vm->job];
-	struct error err;
 
 	if (!vm->is_retried) {
 		batch_fill_usage(entry, vm);
-		if (b->options->output && batch_documents_write_one(&b->result, entry, &err) < 0)
-			batch_test_add_note(entry, err.text, strlen(err.text));
+		if (b->options->output)
+			keep_result(b, entry);
 	}
 	list_remove(&vm->node);
 	(void)batch_vm_free(vm);
@@ -351,15 +358,15 @@ static void print_summary(struct batch *b)
 	batch_view_print(&b->view, buf_str(&text));
 }
 
-/* A document that is missing is no failure of a test; but a batch that seems well must not lack it unnoticed. */
-static int exit_status(const struct batch *b, bool lacks_documents)
+/* Text or a document that is missing is no failure of a test; but a batch that seems well must not lack it unnoticed. */
+static int exit_status(const struct batch *b, bool lacks_some)
 {
 	const struct batch_counts counts = batch_count(&b->result);
 	int status = (int)batch_exit_status(&counts);
 
 	if (b->n_interrupts)
 		return EXIT_CODE_INTERRUPTED;
-	return lacks_documents && status != BATCH_EXIT_FAIL ? BATCH_EXIT_INFRA : status;
+	return lacks_some && status != BATCH_EXIT_FAIL ? BATCH_EXIT_INFRA : status;
 }
 
 static int finish(struct batch *b)
@@ -371,7 +378,11 @@ static int finish(struct batch *b)
 	int res = batch_documents_write(b->options, &b->result, &err);
 	if (res < 0)
 		(void)command_fail(&err);
-	return exit_status(b, res < 0);
+	if (b->view.error) {
+		(void)error_set(&err, b->view.error, "standard output");
+		(void)command_fail(&err);
+	}
+	return exit_status(b, res < 0 || b->view.error);
 }
 
 /* The whole */
@@ -439,12 +450,14 @@ static int run_vms(struct batch *b, struct error *err)
 	return 0;
 }
 
-static int list_jobs(const struct batch *b)
+static int list_jobs(const struct batch *b, struct error *err)
 {
 	for (size_t i = 0; i < b->plan.n_jobs; i++)
 		puts(b->plan.tests[b->plan.jobs[i].test].id);
 	for (size_t i = 0; i < b->plan.n_troubles; i++)
 		fprintf(stderr, "ktstr: %s\n", b->plan.troubles[i].why.text);
+	if (fflush(stdout))
+		return error_set(err, errno, "standard output");
 	if (b->plan.n_troubles)
 		return BATCH_EXIT_FAIL;
 	return b->plan.n_jobs ? BATCH_EXIT_PASS : BATCH_EXIT_NOTHING;
@@ -485,7 +498,7 @@ int batch_run(const struct test_options *options, uint64_t start_ns, struct erro
 	if (res == 0)
 		res = batch_plan_list(options, &b.plan, err);
 	if (res == 0)
-		res = options->list ? list_jobs(&b) : run_batch(&b, err);
+		res = options->list ? list_jobs(&b, err) : run_batch(&b, err);
 	scheduler_fini(&b.scheduler);
 	freep(&b.costs);
 	freep(&b.entries);

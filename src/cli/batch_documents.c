@@ -71,9 +71,9 @@ int batch_documents_write(const struct test_options *o, const struct batch_resul
 }
 
 int batch_documents_write_one(const struct batch_result *b, struct batch_test *entry,
-			      struct error *err)
+			      const char *folder, struct error *err)
 {
-	CLEANUP(freep) char *path = xasprintf("%s/result.json", batch_text(entry->output));
+	CLEANUP(freep) char *path = xasprintf("%s/result.json", folder);
 	CLEANUP(buf_fini) struct buf text = { 0 };
 	struct batch_result one = *b; /* a view: it owns nothing */
 	struct file_new file = FILE_NEW_INIT;

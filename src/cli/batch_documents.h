@@ -11,6 +11,6 @@ int batch_documents_text_fd(const struct test_options *o);
 /* Writes all that it can. Returns the first error, whose document is missing. */
 MUST_CHECK int batch_documents_write(const struct test_options *o, const struct batch_result *b,
 				     struct error *err);
-/* result.json in the folder of one test that is over: of its own batch, as if it had been alone. */
+/* result.json in @folder of one test that is over: of its own batch, as if it had been alone. */
 MUST_CHECK int batch_documents_write_one(const struct batch_result *b, struct batch_test *entry,
-					 struct error *err);
+					 const char *folder, struct error *err);

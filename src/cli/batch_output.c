@@ -44,7 +44,7 @@ int batch_output_init(const char *dir, struct error *err)
 	return 0;
 }
 
-static char *folder_of(const char *dir, const struct batch_test *entry)
+char *batch_output_folder(const char *dir, const struct batch_test *entry)
 {
 	char *path = xasprintf("%s/%s", dir, entry->id);
 
@@ -124,7 +124,7 @@ static int make_folder(const char *path, const struct batch_test *entry, struct 
 int batch_output_open(const char *dir, const struct test_options *o, struct batch_test *entry,
 		      struct batch_vm *vm, struct error *err)
 {
-	CLEANUP(freep) char *folder = folder_of(dir, entry);
+	CLEANUP(freep) char *folder = batch_output_folder(dir, entry);
 	CLEANUP(freep) char *replay = xasprintf("%s/replay.sh", folder);
 	CLEANUP(buf_fini) struct buf script = { 0 };
 	struct file_new file = FILE_NEW_INIT;

@@ -14,6 +14,8 @@
 
 /* Makes the folder; it must be empty if it is there. Class usage. */
 MUST_CHECK int batch_output_init(const char *dir, struct error *err);
-/* The test's folder, and the files of @vm's sinks in it; an earlier attempt's folder is moved aside. */
+/* The folder of @entry below @dir, as it is: entry->output is only its printable name. To be freed. */
+char *batch_output_folder(const char *dir, const struct batch_test *entry);
+/* Makes that folder and the files of @vm's sinks in it; an earlier attempt's folder is moved aside. */
 MUST_CHECK int batch_output_open(const char *dir, const struct test_options *o,
 				 struct batch_test *entry, struct batch_vm *vm, struct error *err);

@@ -1,5 +1,6 @@
 #include "cli/batch_view.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -134,8 +135,11 @@ void batch_view_print(struct batch_view *v, const char *line)
 
 	add_erase(v, &out);
 	buf_printf(&out, "%s\n", line);
-	if (fd_write_all(v->fd, out.data, out.len) < 0)
+	int res = fd_write_all(v->fd, out.data, out.len);
+	if (res < 0)
 		v->is_terminal = false;
+	if (res < 0 && res != -EPIPE && !v->error)
+		v->error = res;
 }
 
 void batch_view_draw(struct batch_view *v, const struct batch_view_state *s)

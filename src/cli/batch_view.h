@@ -28,6 +28,7 @@ struct batch_view {
 	bool is_terminal;
 	uint16_t width, height;
 	size_t n_lines; /* of the block that is on the screen */
+	int error;      /* -errno of the first line that could not be written; 0: none */
 };
 
 void batch_view_init(struct batch_view *v, int fd);
@@ -36,7 +37,7 @@ void batch_view_format_result(const struct batch_test *t, bool is_retry, struct 
 /* The block, lines of at most @width columns, at most @height of them. */
 void batch_view_format_block(const struct batch_view_state *s, unsigned width, unsigned height,
 			     struct buf *ret);
-/* A line that stays: where a block is drawn it goes above. A reader that is gone changes nothing. */
+/* A line that stays: where a block is drawn it goes above. A reader that is gone changes nothing; other errors are kept. */
 void batch_view_print(struct batch_view *v, const char *line);
 /* Draws the block; nothing where there is no terminal. */
 void batch_view_draw(struct batch_view *v, const struct batch_view_state *s);

@@ -72,7 +72,9 @@ int document_check_path(const char *path, struct error *err)
 
 	if (is_stdout(path))
 		return 0;
-	if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
+	if (!*path) { /* a file without a name could be made beside it, but not get this one */
+		res = error_set(err, -ENOENT, "cannot write '%s'", path);
+	} else if (stat(path, &st) == 0 && S_ISDIR(st.st_mode)) {
 		res = error_set(err, -EISDIR, "cannot write '%s'", path);
 	} else if (is_special(path)) {
 		if (faccessat(AT_FDCWD, path, W_OK, AT_EACCESS) < 0)

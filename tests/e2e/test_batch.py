@@ -186,6 +186,7 @@ def test_list_filter_shard_repeat_and_order(box):
     need(sorted(sum(shards, [])) == sorted(listed()) and all(shards), str(shards))
     need(len(listed('--repeat', '3')) == 63, 'repeat')
     need(listed('--seed', '1') == listed('--seed', '1') != listed('--seed', '2'), 'seed')
+    need(listed('--seed', '1', '--shard', '1/1') == listed('--seed', '1'), 'one shard is all')
     result = box.run(*batch('--filter', 'nothing', path))
     need(result.status == NOTHING, result.text())
     result = box.run(*batch('--filter', 'pass/1', '--repeat', '3', path))
@@ -395,6 +396,26 @@ def test_output_has_a_folder_for_each_test_that_replays_it(box):
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60 * e2e.SLOW, check=False)
     need(replay.returncode == FAILED and b'program/fail/b: a check failed' in replay.stdout, repr(replay))
     need_error(box.run(*batch('--output', out, program(box, ['pass']))), USAGE, '--output', 'not empty')
+
+
+def test_folder_with_a_newline_in_its_name_gets_the_results(box):
+    out = box.file('a\nb')
+    result = box.run(*batch('--output', out, program(box, ['pass'])))
+    need(result.status == OK, result.text())
+    with open(os.path.join(out, 'program,pass', 'result.json'), encoding='utf-8') as f:
+        need(json.load(f)['tests'][0]['outcome'] == 'PASS', 'its own result')
+
+
+def test_text_that_cannot_be_written_is_told(box):
+    path = program(box, ['pass'])
+    for args in (['test', '--list', path], batch(path)):
+        with open('/dev/full', 'wb') as full:
+            result = box.run(*args, stdout=full)
+        need(result.status == (115 if '--list' in args else INFRA), result.text())
+        need(result.err == b'ktstr: standard output: No space left on device\n', result.text())
+    result = box.run(*batch('--json', box.file('json'), path), wrapper=('sh', '-c', '"$0" "$@" | true; exec cat "{}"'.format(
+        box.file('json'))))
+    need(json.loads(result.out.decode())['exit_status'] == OK, 'a reader that is gone is no trouble: ' + result.text())
 
 
 def test_full_disk_loses_no_verdict(box):

@@ -168,6 +168,7 @@ static void test_check_tells_bad_paths_and_leaves_nothing(void **state)
 	assert_non_null(strstr(err.text, f->path));
 	assert_int_equal(mkdir(f->dir, 0755), 0);
 	assert_int_equal(document_check_path(f->dir, &err), -EISDIR);
+	assert_int_equal(document_check_path("", &err), -ENOENT);
 	assert_int_equal(document_check_path("/dev/null", &err), 0);
 	assert_int_equal(document_check_path("-", &err), 0);
 }
