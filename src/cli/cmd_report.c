@@ -73,10 +73,10 @@ static int parse_option(struct options *o, int id, const char *wrong, struct err
 		o->has_gates = true;
 		return num_parse_u64("--slower-ms", optarg, 0, 1000000000, &o->slower_ms, err);
 	default:
-		return error_set_usage(
-		    err, -EINVAL,
-		    "ktstr report: unknown option or missing value: '%s' (`ktstr report --help`)",
-		    wrong);
+		return error_set_usage(err, -EINVAL,
+				       "report: unknown option, or an option without its value: "
+				       "'%s' (`ktstr report --help`)",
+				       wrong);
 	}
 }
 
@@ -97,22 +97,20 @@ static int check(const struct options *o, struct error *err)
 
 	if (o->compare && o->n_paths != 2)
 		return error_set_usage(
-		    err, -EINVAL,
-		    "ktstr report --compare: two documents or folders are needed, not %zu",
+		    err, -EINVAL, "report --compare: two documents or folders are needed, not %zu",
 		    o->n_paths);
 	if (o->compare && (o->junit || o->tap))
 		return error_set_usage(err, -EINVAL,
-				       "ktstr report --compare: only --json is for a comparison");
+				       "report --compare: only --json is for a comparison");
 	if (!o->compare && o->has_gates)
-		return error_set_usage(
-		    err, -EINVAL, "ktstr report: --slower-percent and --slower-ms need --compare");
+		return error_set_usage(err, -EINVAL,
+				       "report: --slower-percent and --slower-ms need --compare");
 	if (o->n_paths == 0)
-		return error_set_usage(
-		    err, -EINVAL,
-		    "ktstr report: which document or folder? (`ktstr report --help`)");
+		return error_set_usage(err, -EINVAL,
+				       "report: which document or folder? (`ktstr report --help`)");
 	if (shares_stdout(o))
 		return error_set_usage(err, -EINVAL,
-				       "ktstr report: only one document can go to standard output");
+				       "report: only one document can go to standard output");
 	for (size_t i = 0; i < ARRAY_SIZE(paths); i++)
 		if (paths[i] && document_check_path(paths[i], err) < 0)
 			return err->code;

@@ -212,10 +212,11 @@ int plan_result_error(enum plan_result result, const struct plan_request *reques
 				     why->need_cpus, why->have_cpus);
 		return error_classify(err, ERROR_SKIP);
 	case PLAN_CAP_UNSATISFIABLE:
-		return error_set_usage(err, -ERANGE,
-				       "--cpu-cap: %u is more than the %u CPUs that this process "
-				       "may use (affinity, cgroup)",
-				       why->need_cpus, why->have_cpus);
+		return error_set_usage(
+		    err, -ERANGE,
+		    "--cpu-cap or KTSTR_CPU_CAP: %u is more than the %u CPUs that this process "
+		    "may use (affinity, cgroup)",
+		    why->need_cpus, why->have_cpus);
 	}
 	ASSERT(!"an error of a plan that was made");
 	return -EINVAL;

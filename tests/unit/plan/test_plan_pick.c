@@ -235,7 +235,7 @@ static void test_cap_above_the_allowance_is_usage_and_an_authors_budget_a_skip(v
 	assert_int_equal(result, PLAN_CAP_UNSATISFIABLE);
 	assert_true(plan_result_error(result, &r, &why, &err) < 0);
 	assert_int_equal(err.class, ERROR_USAGE);
-	assert_non_null(strstr(err.text, "--cpu-cap: 5 is more than the 4 CPUs"));
+	assert_non_null(strstr(err.text, "--cpu-cap or KTSTR_CPU_CAP: 5 is more than the 4 CPUs"));
 	r.budget = PLAN_BUDGET_AUTHOR;
 	result = plan_make(f.h, &f.held, &r, &p, &why);
 	assert_int_equal(result, PLAN_INSUFFICIENT);
