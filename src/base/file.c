@@ -111,6 +111,17 @@ void file_new_fini(struct file_new *f)
 	freep(&f->path);
 }
 
+int file_replace(const char *path, unsigned mode, const void *data, size_t n, struct error *err)
+{
+	CLEANUP(file_new_fini) struct file_new f = FILE_NEW_INIT;
+
+	if (file_new_open(&f, path, err) < 0)
+		return err->code;
+	int res = fd_write_all(f.fd, data, n);
+	return res < 0 ? error_set(err, res, "cannot write '%s'", path)
+		       : file_new_commit(&f, mode, err);
+}
+
 int file_cache_dir(char **ret, struct error *err)
 {
 	/* NOLINTBEGIN(concurrency-mt-unsafe): set-up, one thread */

@@ -30,6 +30,9 @@ MUST_CHECK int file_new_open(struct file_new *f, const char *path, struct error 
 MUST_CHECK int file_new_sync(struct file_new *f, struct error *err);
 MUST_CHECK int file_new_commit(struct file_new *f, unsigned mode, struct error *err);
 void file_new_fini(struct file_new *f);
+/* All of it for a file whose content is at hand. */
+MUST_CHECK int file_replace(const char *path, unsigned mode, const void *data, size_t n,
+			    struct error *err);
 
 /*
  * $XDG_CACHE_HOME/ktstr, else $HOME/.cache/ktstr; -ENOENT (class usage) where neither is set.

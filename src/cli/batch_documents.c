@@ -4,7 +4,6 @@
 #include <string.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/file.h"
 #include "cli/document.h"
 #include "harness/batch_json.h"
@@ -76,17 +75,9 @@ int batch_documents_write_one(const struct batch_result *b, struct batch_test *e
 	CLEANUP(freep) char *path = xasprintf("%s/result.json", folder);
 	CLEANUP(buf_fini) struct buf text = { 0 };
 	struct batch_result one = *b; /* a view: it owns nothing */
-	struct file_new file = FILE_NEW_INIT;
 
 	one.tests = &entry;
 	one.n_tests = 1;
 	batch_json_write(&one, &text);
-	int res = file_new_open(&file, path, err);
-	if (res == 0) {
-		res = fd_write_all(file.fd, text.data, text.len);
-		res = res < 0 ? error_set(err, res, "cannot write '%s'", path)
-			      : file_new_commit(&file, 0644, err);
-	}
-	file_new_fini(&file);
-	return res;
+	return file_replace(path, 0644, text.data, text.len, err);
 }

@@ -9,7 +9,6 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "base/fd.h"
 #include "base/file.h"
 #include "base/num.h"
 
@@ -127,7 +126,6 @@ int batch_output_open(const char *dir, const struct test_options *o, struct batc
 	CLEANUP(freep) char *folder = batch_output_folder(dir, entry);
 	CLEANUP(freep) char *replay = xasprintf("%s/replay.sh", folder);
 	CLEANUP(buf_fini) struct buf script = { 0 };
-	struct file_new file = FILE_NEW_INIT;
 	const struct {
 		struct sink *sink;
 		const char *name;
@@ -144,12 +142,5 @@ int batch_output_open(const char *dir, const struct test_options *o, struct batc
 			return err->code;
 	}
 	write_replay(o, vm, &script);
-	int res = file_new_open(&file, replay, err);
-	if (res == 0) {
-		res = fd_write_all(file.fd, script.data, script.len);
-		res = res < 0 ? error_set(err, res, "cannot write '%s'", replay)
-			      : file_new_commit(&file, 0755, err);
-	}
-	file_new_fini(&file);
-	return res;
+	return file_replace(replay, 0755, script.data, script.len, err);
 }

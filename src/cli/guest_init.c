@@ -3,26 +3,10 @@
 #include <errno.h>
 #include <sys/stat.h>
 
-#include "base/fd.h"
 #include "base/file.h"
 #include "base/hash.h"
 
 extern const uint8_t guest_init_begin[], guest_init_end[];
-
-static int write_file(const char *path, struct error *err)
-{
-	struct file_new file = FILE_NEW_INIT;
-	int res = file_new_open(&file, path, err);
-
-	if (res == 0) {
-		res = fd_write_all(file.fd, guest_init_begin,
-				   (size_t)(guest_init_end - guest_init_begin));
-		res = res < 0 ? error_set(err, res, "cannot write '%s'", path)
-			      : file_new_commit(&file, 0555, err);
-	}
-	file_new_fini(&file);
-	return res;
-}
 
 int guest_init_path(const char *cache_dir, char **ret, struct error *err)
 {
@@ -37,7 +21,8 @@ int guest_init_path(const char *cache_dir, char **ret, struct error *err)
 	CLEANUP(freep) char *dir = xasprintf("%s/init", cache_dir);
 	CLEANUP(freep) char *path = xasprintf("%s/ktstr-init-%s", dir, key);
 	if (stat(path, &st) < 0 || st.st_size != (off_t)size)
-		if (file_make_dirs(dir, 0755, err) < 0 || write_file(path, err) < 0)
+		if (file_make_dirs(dir, 0755, err) < 0 ||
+		    file_replace(path, 0555, guest_init_begin, size, err) < 0)
 			return err->code;
 	*ret = TAKE_PTR(path);
 	return 0;

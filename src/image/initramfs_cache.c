@@ -306,7 +306,6 @@ int initramfs_cache_add_plan(struct initramfs_cache *c, const char *key,
 			     const struct initramfs_plan *plan, const struct buf *paths,
 			     const char *digest, struct error *err)
 {
-	CLEANUP(file_new_fini) struct file_new f = FILE_NEW_INIT;
 	CLEANUP(freep) char *path = xasprintf("%s/%s.plan", c->folder, key);
 	CLEANUP(buf_fini) struct buf text = { 0 };
 
@@ -316,12 +315,7 @@ int initramfs_cache_add_plan(struct initramfs_cache *c, const char *key,
 	buf_append(&text, plan->modules.data, plan->modules.len);
 	buf_append(&text, "", 1);
 	buf_append(&text, paths->data, paths->len);
-	if (file_new_open(&f, path, err) < 0)
-		return err->code;
-	int r = fd_write_all(f.fd, text.data, text.len);
-	if (r < 0)
-		return error_set(err, r, "cannot write '%s'", path);
-	if (file_new_commit(&f, 0444, err) < 0)
+	if (file_replace(path, 0444, text.data, text.len, err) < 0)
 		return err->code;
 	sweep(c);
 	return 0;

@@ -17,7 +17,6 @@
 #include <unistd.h>
 
 #include "base/buf.h"
-#include "base/fd.h"
 #include "base/file.h"
 #include "base/log.h"
 
@@ -147,14 +146,10 @@ static int make_folder(const char *path, struct error *err)
 void host_cache_write(const char *path, const char *key, const struct host *host)
 {
 	CLEANUP(buf_fini) struct buf text = { 0 };
-	struct file_new file = FILE_NEW_INIT;
 	struct error err;
 
 	format(host, key, &text);
 	if (text.len > CACHE_MAX || make_folder(path, &err) < 0 ||
-	    file_new_open(&file, path, &err) < 0 ||
-	    fd_write_all(file.fd, text.data, text.len) < 0 ||
-	    file_new_commit(&file, 0644, &err) < 0)
+	    file_replace(path, 0644, text.data, text.len, &err) < 0)
 		log_debug("host: not kept in '%s'", path);
-	file_new_fini(&file);
 }

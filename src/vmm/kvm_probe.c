@@ -311,14 +311,13 @@ static bool read_cached(const char *path, const char *boot_id, char *why, size_t
 static void write_cached(const char *cache_dir, const char *path, const char *boot_id,
 			 const char *why)
 {
-	struct file_new file = FILE_NEW_INIT;
+	CLEANUP(freep) char *line = xasprintf("%s %s\n", boot_id, why);
 	struct error err;
 
 	/* A cache that cannot be written costs a probe the next time, nothing else. */
-	if (file_make_dirs(cache_dir, 0755, &err) < 0 || file_new_open(&file, path, &err) < 0 ||
-	    dprintf(file.fd, "%s %s\n", boot_id, why) < 0 || file_new_commit(&file, 0644, &err) < 0)
+	if (file_make_dirs(cache_dir, 0755, &err) < 0 ||
+	    file_replace(path, 0644, line, strlen(line), &err) < 0)
 		log_debug("kvm probe: not kept in '%s'", path);
-	file_new_fini(&file);
 }
 
 static int probe_decisive(char *why, size_t n, struct error *err)

@@ -93,6 +93,22 @@ static void test_commit_replaces_the_file_and_sets_its_mode(void **state)
 	assert_int_equal(n_entries(f->dir), 1);
 }
 
+static void test_replace_is_whole_or_leaves_nothing(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(freep) char *path = at(f, "x");
+	struct error err;
+	struct stat st;
+
+	put(path, "old", 0644);
+	assert_int_equal(file_replace(path, 0400, "new", 3, &err), 0);
+	check_content(path, "new");
+	assert_int_equal(stat(path, &st), 0);
+	assert_int_equal(st.st_mode & 07777, 0400);
+	assert_int_equal(file_replace(f->dir, 0644, "new", 3, &err), -EISDIR);
+	assert_int_equal(n_entries(f->dir), 1);
+}
+
 static void test_fini_without_commit_leaves_the_old_file_alone(void **state)
 {
 	struct fixture *f = *state;
@@ -260,6 +276,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		WITH_DIR(test_commit_replaces_the_file_and_sets_its_mode),
+		WITH_DIR(test_replace_is_whole_or_leaves_nothing),
 		WITH_DIR(test_fini_without_commit_leaves_the_old_file_alone),
 		WITH_DIR(test_open_in_no_folder_names_the_path_and_leaves_nothing),
 		WITH_DIR(test_commit_over_a_folder_fails_and_leaves_nothing),
