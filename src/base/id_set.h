@@ -4,6 +4,7 @@
  */
 #pragma once
 
+#include <sched.h>
 #include <stdint.h>
 
 #include "base/buf.h"
@@ -38,6 +39,12 @@ uint32_t id_set_next(const struct id_set *s, uint32_t from);
 #define id_set_for_each(id, s)                                                                     \
 	for (uint32_t id = id_set_next(s, 0); id != ID_SET_END; id = id_set_next(s, id + 1))
 /* NOLINTEND(bugprone-macro-parentheses) */
+
+/* For the C library's calls that take CPUs: its sets are such words, too, sizeof(s->words) of them. */
+static inline const cpu_set_t *id_set_cpus(const struct id_set *s)
+{
+	return (const cpu_set_t *)(const void *)s->words;
+}
 
 /*
  * "0-3,8"; "" and a single trailing newline are fine. -EINVAL for any other text, -ERANGE for a number that is too large;

@@ -21,6 +21,7 @@
 #include "cli/batch_view.h"
 #include "cli/batch_vm.h"
 #include "cli/commands.h"
+#include "cli/end_signals.h"
 #include "cli/exit_code.h"
 #include "cli/terminal.h"
 #include "harness/batch_summary.h"
@@ -259,12 +260,8 @@ static void on_signal(struct reactor_op *op, int res, bool more UNUSED)
 
 static int open_signals(struct batch *b, sigset_t *old, struct error *err)
 {
-	sigset_t ends;
+	const sigset_t ends = end_signals();
 
-	(void)sigemptyset(&ends);
-	(void)sigaddset(&ends, SIGINT);
-	(void)sigaddset(&ends, SIGTERM);
-	(void)sigaddset(&ends, SIGHUP);
 	(void)sigprocmask(SIG_BLOCK, &ends, old);
 	(void)signal(SIGPIPE, SIG_IGN); /* a verdict does not depend on who reads it */
 	b->signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
@@ -407,14 +404,6 @@ static void init_scheduler(struct batch *b)
 	scheduler_init(&b->scheduler, &config);
 }
 
-static void cancel(struct batch *b, struct reactor_op *op)
-{
-	if (!reactor_op_is_idle(op))
-		reactor_cancel(b->reactor, op);
-	while (!reactor_op_is_idle(op))
-		reactor_turn(b->reactor, UINT64_MAX);
-}
-
 /* A VM takes about ten descriptors; the usual limit is for programs that use select(2), which we do not. */
 static void raise_file_limit(void)
 {
@@ -441,8 +430,8 @@ static int run_vms(struct batch *b, struct error *err)
 	scheduler_start(&b->scheduler);
 	stop_if_over(b);
 	(void)reactor_run(b->reactor); /* its status is always 0: the results say it all */
-	cancel(b, &b->signals);
-	cancel(b, &b->draw_timer);
+	reactor_end(b->reactor, &b->signals);
+	reactor_end(b->reactor, &b->draw_timer);
 	batch_view_clear(&b->view);
 	reactor_turn(b->reactor, 0); /* the links' memory */
 	b->reactor = reactor_free(b->reactor);

@@ -36,10 +36,8 @@ int batch_place_keep(const struct batch_place *p, pid_t pid, struct error *err)
 {
 	const struct id_set *cpus = &p->reservation.placement.cpus;
 
-	/* The kernel's sets of CPUs are such words, too. */
 	if (!id_set_is_empty(cpus) &&
-	    sched_setaffinity(pid, sizeof(cpus->words),
-			      (const cpu_set_t *)(const void *)cpus->words) < 0)
+	    sched_setaffinity(pid, sizeof(cpus->words), id_set_cpus(cpus)) < 0)
 		return error_set(err, errno, "the CPUs of the VM process");
 	return 0;
 }

@@ -22,6 +22,7 @@
 #include "cli/bench_options.h"
 #include "cli/commands.h"
 #include "cli/document.h"
+#include "cli/end_signals.h"
 #include "cli/exit_code.h"
 #include "image/program.h"
 #include "image/stamps.h"
@@ -74,12 +75,8 @@ static int place_guest(struct bench *b, struct error *err)
 /* SIGINT, SIGTERM and SIGHUP end what runs, then us. */
 static int take_signals(struct bench *b, struct error *err)
 {
-	sigset_t set;
+	const sigset_t set = end_signals();
 
-	(void)sigemptyset(&set);
-	(void)sigaddset(&set, SIGINT);
-	(void)sigaddset(&set, SIGTERM);
-	(void)sigaddset(&set, SIGHUP);
 	if (sigprocmask(SIG_BLOCK, &set, NULL) < 0)
 		return error_set(err, errno, "sigprocmask");
 	b->signal_fd = signalfd(-1, &set, SFD_CLOEXEC);

@@ -11,6 +11,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "cli/end_signals.h"
 #include "cli/promises.h"
 
 enum { NOTICE_MS = 500, CGROUP_CLOSE_MS = 200 };
@@ -66,14 +67,6 @@ static void on_place(struct reservation *r, int res)
 	reactor_stop(p->reactor, 0);
 }
 
-static void cancel(struct place *p, struct reactor_op *op)
-{
-	if (!reactor_op_is_idle(op))
-		reactor_cancel(p->reactor, op);
-	while (!reactor_op_is_idle(op))
-		reactor_turn(p->reactor, UINT64_MAX);
-}
-
 static int wait_for_place(struct place *p)
 {
 	struct reservation *r = &p->reservation;
@@ -84,20 +77,17 @@ static int wait_for_place(struct place *p)
 		reactor_timer(p->reactor, &p->notice, clock_now_ns() + NOTICE_MS * NS_PER_MS,
 			      on_notice);
 	(void)reactor_run(p->reactor); /* on_place says what came of it */
-	cancel(p, &p->signals);
-	cancel(p, &p->notice);
+	reactor_end(p->reactor, &p->signals);
+	reactor_end(p->reactor, &p->notice);
 	return p->res;
 }
 
 /* A signal that came during the wait is an end of the wait, and a later one is a signal again. */
 static int wait_with_signals(struct place *p, struct error *err)
 {
-	sigset_t ends, old;
+	const sigset_t ends = end_signals();
+	sigset_t old;
 
-	(void)sigemptyset(&ends);
-	(void)sigaddset(&ends, SIGINT);
-	(void)sigaddset(&ends, SIGTERM);
-	(void)sigaddset(&ends, SIGHUP);
 	(void)sigprocmask(SIG_BLOCK, &ends, &old);
 	p->signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 	int res = p->signal_fd < 0 ? error_set(err, errno, "signalfd") : wait_for_place(p);

@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "cli/end_signals.h"
 #include "cli/out.h"
 #include "cli/promises.h"
 #include "link/link.h"
@@ -291,12 +292,9 @@ static void on_resize(struct reactor_op *op, int res, bool more UNUSED)
 
 static int open_signals(struct runner *r, sigset_t *old, struct error *err)
 {
-	sigset_t ends, resize;
+	const sigset_t ends = end_signals();
+	sigset_t resize;
 
-	(void)sigemptyset(&ends);
-	(void)sigaddset(&ends, SIGINT);
-	(void)sigaddset(&ends, SIGTERM);
-	(void)sigaddset(&ends, SIGHUP);
 	(void)sigemptyset(&resize);
 	(void)sigaddset(&resize, SIGWINCH);
 	(void)sigprocmask(SIG_BLOCK, &ends, old);
@@ -309,22 +307,14 @@ static int open_signals(struct runner *r, sigset_t *old, struct error *err)
 
 /* The whole */
 
-static void cancel(struct runner *r, struct reactor_op *op)
-{
-	if (!reactor_op_is_idle(op))
-		reactor_cancel(r->reactor, op);
-	while (!reactor_op_is_idle(op))
-		reactor_turn(r->reactor, UINT64_MAX);
-}
-
 static void take_down(struct runner *r)
 {
 	r->link = link_close(r->link);
-	cancel(r, &r->signals);
-	cancel(r, &r->resize);
-	cancel(r, &r->input);
-	cancel(r, &r->overdue);
-	cancel(r, &r->kill_timer);
+	reactor_end(r->reactor, &r->signals);
+	reactor_end(r->reactor, &r->resize);
+	reactor_end(r->reactor, &r->input);
+	reactor_end(r->reactor, &r->overdue);
+	reactor_end(r->reactor, &r->kill_timer);
 	reactor_turn(r->reactor, 0); /* the link's memory */
 	r->reactor = reactor_free(r->reactor);
 }

@@ -169,6 +169,14 @@ fail:
 	return err->code;
 }
 
+void reactor_end(struct reactor *r, struct reactor_op *op)
+{
+	if (!reactor_op_is_idle(op))
+		reactor_cancel(r, op);
+	while (!reactor_op_is_idle(op))
+		reactor_turn(r, UINT64_MAX);
+}
+
 struct reactor *reactor_free(struct reactor *r)
 {
 	if (!r)
@@ -179,9 +187,7 @@ struct reactor *reactor_free(struct reactor *r)
 	ASSERT(list_is_empty(&r->deferred));
 	ASSERT(list_is_empty(&r->watches));
 	ASSERT(!atomic_load_explicit(&r->inbox, memory_order_acquire));
-	reactor_cancel(r, &r->wake_op);
-	while (!reactor_op_is_idle(&r->wake_op))
-		reactor_turn(r, UINT64_MAX);
+	reactor_end(r, &r->wake_op);
 	r->backend->ops->free(r->backend);
 	timer_heap_fini(&r->timers);
 	fd_closep(&r->wake_fd);

@@ -164,6 +164,8 @@ void reactor_timer(struct reactor *r, struct reactor_op *op, uint64_t deadline_n
 
 /* Requests the end of an ARMED op; does nothing to a CANCELLING one; an IDLE one is a bug. */
 void reactor_cancel(struct reactor *r, struct reactor_op *op);
+/* Turns the reactor until @op is IDLE, cancelled if it is not already: for who takes all down. Never from a callback. */
+void reactor_end(struct reactor *r, struct reactor_op *op);
 
 static inline bool reactor_op_is_idle(const struct reactor_op *op)
 {

@@ -305,9 +305,7 @@ static int limit_workers(struct io_uring *ring, const struct id_set *cpus, struc
 		return error_set(err, res, "io_uring: limit the kernel's workers");
 	if (!cpus)
 		return 0;
-	/* The kernel's sets of CPUs are such words, too. */
-	res = io_uring_register_iowq_aff(ring, sizeof(cpus->words),
-					 (const cpu_set_t *)(const void *)cpus->words);
+	res = io_uring_register_iowq_aff(ring, sizeof(cpus->words), id_set_cpus(cpus));
 	return res < 0 ? error_set(err, res, "io_uring: the CPUs of the kernel's workers") : 0;
 }
 

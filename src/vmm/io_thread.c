@@ -12,10 +12,8 @@ int io_thread_place(const struct placement *p, bool *ret_is_fifo, struct error *
 		cpus = (struct id_set){ 0 };
 		id_set_add(&cpus, p->service_cpu);
 	}
-	/* The kernel's sets of CPUs are such words, too. */
 	if (!id_set_is_empty(&cpus) &&
-	    sched_setaffinity(0, sizeof(cpus.words), (const cpu_set_t *)(const void *)cpus.words) <
-		0)
+	    sched_setaffinity(0, sizeof(cpus.words), id_set_cpus(&cpus)) < 0)
 		return error_set(err, errno, "cannot run on the CPUs that were planned");
 	*ret_is_fifo = p->is_performance && sched_setscheduler(0, SCHED_FIFO, &priority) == 0;
 	return 0;

@@ -279,8 +279,7 @@ static int set_attributes(pthread_attr_t *attr, const struct vcpu_thread *how)
 
 	if (res == 0 && how->cpu != VCPU_ANY_CPU) {
 		id_set_add(&cpus, how->cpu);
-		res = pthread_attr_setaffinity_np(attr, sizeof(cpus.words),
-						  (const cpu_set_t *)(const void *)cpus.words);
+		res = pthread_attr_setaffinity_np(attr, sizeof(cpus.words), id_set_cpus(&cpus));
 	}
 	if (res || !how->is_fifo)
 		return res;

@@ -143,6 +143,24 @@ static void test_cancelled_timer_ends_in_a_turn_that_does_not_wait(void **state)
 	assert_int_equal(p.res, -ECANCELED);
 }
 
+static void test_end_turns_until_the_last_callback(void **state)
+{
+	struct fixture *f = *state;
+	struct probe armed = { .r = f->r };
+	struct probe cancelled = { .r = f->r };
+
+	reactor_timer(f->r, &armed.op, UINT64_MAX, on_probe);
+	reactor_timer(f->r, &cancelled.op, UINT64_MAX, on_probe);
+	reactor_cancel(f->r, &cancelled.op);
+	reactor_end(f->r, &armed.op);
+	assert_int_equal(armed.n_finals, 1);
+	assert_int_equal(armed.res, -ECANCELED);
+	reactor_end(f->r, &cancelled.op);
+	assert_int_equal(cancelled.n_finals, 1);
+	reactor_end(f->r, &armed.op); /* idle: nothing */
+	assert_int_equal(armed.n_finals, 1);
+}
+
 /* A request's completion cancels its time-out, which is due in the same turn: it must not win. */
 struct request {
 	struct probe io;
@@ -208,6 +226,7 @@ int main(int argc, char **argv)
 		TEST(test_timer_armed_in_the_past_by_a_callback_waits_for_the_next_turn),
 		TEST(test_turn_ends_at_its_limit_before_the_timer),
 		TEST(test_timer_at_the_end_of_time_waits_and_can_be_cancelled),
+		TEST(test_end_turns_until_the_last_callback),
 		TEST(test_cancelled_timer_ends_in_a_turn_that_does_not_wait),
 		TEST(test_timer_due_and_cancelled_in_one_turn_ends_cancelled),
 		TEST(test_many_timers_half_cancelled_all_end_once),
