@@ -11,12 +11,13 @@
 #include "base/buf.h"
 #include "base/num.h"
 #include "cli/memory_size.h"
+#include "cli/option_parse.h"
 #include "cli/topology_option.h"
 
 enum { DEFAULT_TIMEOUT_S = 600, MAX_TIMEOUT_S = 30 * 86400 };
 
 enum option_id {
-	OPT_APPEND = 256,
+	OPT_APPEND = OPTION_ID_FIRST,
 	OPT_CONSOLE,
 	OPT_CPU,
 	OPT_CPU_CAP,
@@ -121,12 +122,6 @@ void run_options_usage(bool interactive)
 	placement_options_usage();
 }
 
-static void add(const char ***list, size_t *n, const char *item)
-{
-	*list = xreallocarray(*list, *n + 1, sizeof(**list));
-	(*list)[(*n)++] = item;
-}
-
 static int parse_relay(struct run_options *o, const char *arg, struct error *err)
 {
 	const char *colon = strchr(arg, ':');
@@ -180,7 +175,7 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 {
 	switch ((enum option_id)id) {
 	case OPT_APPEND:
-		add(&o->append, &o->n_append, arg);
+		option_list_add(&o->append, &o->n_append, arg);
 		return 0;
 	case OPT_CONSOLE:
 		o->console = arg;
@@ -204,7 +199,7 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_HUGEPAGES:
 		return parse_hugepages(arg, &o->hugepages, err);
 	case OPT_INCLUDE:
-		add(&o->includes, &o->n_includes, arg);
+		option_list_add(&o->includes, &o->n_includes, arg);
 		return 0;
 	case OPT_INITRD:
 		o->initrd = arg;
@@ -258,16 +253,6 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
 }
 
-/* optind has not moved yet within a cluster of short options; optopt then names the letter. */
-static int unknown_option(char **argv, struct error *err)
-{
-	char letter[] = { '-', (char)optopt, 0 };
-	bool is_short = optopt > 0 && optopt < OPT_APPEND;
-
-	return error_set_usage(err, -EINVAL, "unknown option '%s'; see `ktstr %s --help`",
-			       is_short ? letter : argv[optind - 1], argv[0]);
-}
-
 bool run_options_has_net_pair(const struct run_options *o)
 {
 	return o->net && strcmp(o->net, GUEST_NET_PAIR) == 0;
@@ -312,11 +297,8 @@ int run_options_parse(int argc, char **argv, bool interactive, struct run_option
 	opterr = 0;
 	optind = 0; /* GNU: forget all of an earlier parse, also a half-read cluster of letters */
 	while ((id = getopt_long(argc, argv, "+:", long_options, NULL)) != -1) {
-		if (id == ':')
-			return error_set_usage(err, -EINVAL, "option '%s' needs a value",
-					       argv[optind - 1]);
-		if (id == '?')
-			return unknown_option(argv, err);
+		if (id == ':' || id == '?')
+			return option_refuse(id, argv, err);
 		if (parse_one(ret, id, optarg, err) < 0)
 			return err->code;
 	}

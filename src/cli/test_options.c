@@ -10,6 +10,7 @@
 #include "base/buf.h"
 #include "base/num.h"
 #include "cli/memory_size.h"
+#include "cli/option_parse.h"
 
 enum {
 	DEFAULT_TIMEOUT_S = 60,
@@ -24,7 +25,7 @@ enum {
 #define MAX_OVERCOMMIT 1000.0
 
 enum option_id {
-	OPT_APPEND = 256,
+	OPT_APPEND = OPTION_ID_FIRST,
 	OPT_FAIL_FAST,
 	OPT_FILTER,
 	OPT_FORCE,
@@ -114,12 +115,6 @@ void test_options_usage(void)
 	    stdout);
 }
 
-static void add(const char ***list, size_t *n, const char *item)
-{
-	*list = xreallocarray(*list, *n + 1, sizeof(**list));
-	(*list)[(*n)++] = item;
-}
-
 static int parse_shard(const char *arg, struct selection *s, struct error *err)
 {
 	const char *slash = strchr(arg, '/');
@@ -166,13 +161,13 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 {
 	switch ((enum option_id)id) {
 	case OPT_APPEND:
-		add(&o->append, &o->n_append, arg);
+		option_list_add(&o->append, &o->n_append, arg);
 		return 0;
 	case OPT_FAIL_FAST:
 		o->fail_fast = true;
 		return 0;
 	case OPT_FILTER:
-		add(&o->filters, &o->selection.n_filters, arg);
+		option_list_add(&o->filters, &o->selection.n_filters, arg);
 		return 0;
 	case OPT_FORCE:
 		o->force = true;
@@ -181,7 +176,7 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 		o->help = true;
 		return 0;
 	case OPT_INCLUDE:
-		add(&o->includes, &o->n_includes, arg);
+		option_list_add(&o->includes, &o->n_includes, arg);
 		return 0;
 	case OPT_JOBS:
 		return num_parse_u64("--jobs", arg, 1, MAX_JOBS, &o->jobs, err);
@@ -233,15 +228,6 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr test --help`");
 }
 
-static int unknown_option(char **argv, struct error *err)
-{
-	char letter[] = { '-', (char)optopt, 0 };
-	bool is_short = optopt > 0 && optopt < OPT_APPEND;
-
-	return error_set_usage(err, -EINVAL, "unknown option '%s'; see `ktstr test --help`",
-			       is_short ? letter : argv[optind - 1]);
-}
-
 int test_options_parse(int argc, char **argv, struct test_options *ret, struct error *err)
 {
 	int id;
@@ -255,11 +241,8 @@ int test_options_parse(int argc, char **argv, struct test_options *ret, struct e
 	optind = 0; /* GNU: forget all of an earlier parse */
 	/* Options may stand behind the programs, too: there is nothing of theirs on this line. */
 	while ((id = getopt_long(argc, argv, ":", long_options, NULL)) != -1) {
-		if (id == ':')
-			return error_set_usage(err, -EINVAL, "option '%s' needs a value",
-					       argv[optind - 1]);
-		if (id == '?')
-			return unknown_option(argv, err);
+		if (id == ':' || id == '?')
+			return option_refuse(id, argv, err);
 		if (parse_one(ret, id, optarg, err) < 0)
 			return err->code;
 	}
