@@ -29,6 +29,8 @@
  */
 #pragma once
 
+#include "abi/frame.h"
+
 enum {
 	TEST_PROTOCOL_VERSION = 1,
 	TEST_DEPTH_MAX = 8,  /* depths 0 .. 7 */
@@ -45,3 +47,17 @@ enum test_exit {
 	TEST_EXIT_SKIP = 77,
 	TEST_EXIT_INCONCLUSIVE = 78,
 };
+
+/* The exit status that goes with a test's own outcome. */
+static inline enum test_exit test_exit_of(enum outcome outcome)
+{
+	switch ((int)outcome) {
+	case OUTCOME_PASS:
+		return TEST_EXIT_PASS;
+	case OUTCOME_SKIP:
+		return TEST_EXIT_SKIP;
+	case OUTCOME_INCONCLUSIVE:
+		return TEST_EXIT_INCONCLUSIVE;
+	}
+	return TEST_EXIT_FAIL;
+}

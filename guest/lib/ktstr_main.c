@@ -28,19 +28,6 @@ static int list(const struct ktstr_test *tests)
 	return TEST_EXIT_FAIL;
 }
 
-static int status_of(enum outcome outcome)
-{
-	switch ((int)outcome) {
-	case OUTCOME_PASS:
-		return TEST_EXIT_PASS;
-	case OUTCOME_SKIP:
-		return TEST_EXIT_SKIP;
-	case OUTCOME_INCONCLUSIVE:
-		return TEST_EXIT_INCONCLUSIVE;
-	}
-	return TEST_EXIT_FAIL;
-}
-
 /* A test that calls exit(0) must not pass for one that came to its end. */
 static void on_early_exit(int status, void *arg)
 {
@@ -76,7 +63,7 @@ static int run(const struct ktstr_test *test)
 	ktstr_level_leave_if_forked(t, s->pid);
 	enum outcome outcome = ktstr_level_end(t);
 	s->is_over = true;
-	return status_of(outcome);
+	return test_exit_of(outcome);
 }
 
 int ktstr_main(int argc, char **argv, const struct ktstr_test *tests)

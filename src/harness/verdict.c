@@ -34,20 +34,6 @@ static bool is_status(const struct frame_exit *e, int status)
 	return e->kind == EXIT_STATUS && e->value == status;
 }
 
-/* The exit status that goes with a record. */
-static int status_of(enum outcome record)
-{
-	switch ((int)record) {
-	case OUTCOME_PASS:
-		return TEST_EXIT_PASS;
-	case OUTCOME_SKIP:
-		return TEST_EXIT_SKIP;
-	case OUTCOME_INCONCLUSIVE:
-		return TEST_EXIT_INCONCLUSIVE;
-	}
-	return TEST_EXIT_FAIL;
-}
-
 static void fail(struct verdict *v, const char *head, const struct frame_exit *e)
 {
 	char how[100];
@@ -73,7 +59,7 @@ static void decide_program(const struct verdict_input *in, struct verdict *v)
 		fail(v, "the program refused to run the test and ", &in->exit);
 	} else if (!in->has_record) {
 		fail(v, "the test gave no result: its program ", &in->exit);
-	} else if (in->record != OUTCOME_FAIL && !is_status(&in->exit, status_of(in->record))) {
+	} else if (in->record != OUTCOME_FAIL && !is_status(&in->exit, test_exit_of(in->record))) {
 		/* It got worse after the record was sent. */
 		(void)snprintf(head, sizeof(head), "the test said %s, but its program ",
 			       outcome_name(in->record));
