@@ -58,6 +58,18 @@ emulator_race() {
 	((guest_status == 111 || guest_status == 114)) && grep -Eq "$race_signs" "$tmp/err"
 }
 
+# until_true SECONDS COMMAND...: for what others end by themselves; false when it did not come true in time.
+until_true() {
+	local i n=$((10 * $1))
+	shift
+	for ((i = 0; i < n; i++)); do
+		"$@" && return 0
+		sleep 0.1
+	done
+	return 1
+}
+is_gone() { ! kill -0 "$1" 2> /dev/null; } # PID
+
 # The last line of a script: its exit status says what its lines said.
 finish() {
 	exit $((test_failures != 0))

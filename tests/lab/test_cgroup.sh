@@ -9,15 +9,6 @@ top=/sys/fs/cgroup
 try=build/tests/lab/cgroup_try
 show='grep -E ^Cpus_allowed_list\|^Mems_allowed_list /proc/self/status | cut -f2 | tr "\n" " "; sed -n s/^0:://p /proc/self/cgroup'
 ours() { find "$top" -name 'ktstr-*' -type d; }
-until_true() { # for what the kernel ends by itself
-	local i
-	for ((i = 0; i < 100; i++)); do
-		"$@" && return 0
-		sleep 0.1
-	done
-	return 1
-}
-is_gone() { ! kill -0 "$1" 2> /dev/null; }
 
 # --- as root at the top of the hierarchy ---
 build/src/cli/ktstr doctor > /tmp/doctor
@@ -39,15 +30,15 @@ $try 1 5 -- true 2> /tmp/err
 check node_that_is_not_there_is_said grep -Eq 'cpuset.mems.*(refuses|asked for) .?5' /tmp/err
 # What is left inside is killed.
 $try 1 0 -- sh -c 'sleep 1000 > /dev/null 2>&1 & echo $!' > /tmp/left
-check rest_is_killed until_true is_gone "$(cat /tmp/left)"
+check rest_is_killed until_true 10 is_gone "$(cat /tmp/left)"
 equal rest_leaves_nothing "$(ours)" ''
 
 # --- sweeping ---
 $try 0 0 -- sh -c 'echo > /tmp/living; sleep 1000' &
 living=$!
 sleep 1000 | $try 1 1 abandon -- sh -c 'echo $$ > /tmp/orphan; exec sleep 1000' &
-until_true test -s /tmp/living
-until_true test -s /tmp/orphan
+until_true 10 test -s /tmp/living
+until_true 10 test -s /tmp/orphan
 mkdir "$top/ktstr-other"
 build/src/cli/ktstr cleanup > /tmp/cleanup
 check living_owners_are_kept grep -q '^cgroups: removed 0, kept 2 in use' /tmp/cleanup
@@ -55,12 +46,12 @@ kill -9 "$(pgrep -of "$try 1 1 abandon")"
 build/src/cli/ktstr cleanup > /tmp/cleanup
 check the_dead_ones_is_named grep -q "^removed cgroup $top/ktstr-" /tmp/cleanup
 check the_living_ones_is_kept grep -q '^cgroups: removed 1, kept 1 in use' /tmp/cleanup
-check its_process_was_killed until_true is_gone "$(cat /tmp/orphan)"
+check its_process_was_killed until_true 10 is_gone "$(cat /tmp/orphan)"
 check others_names_are_kept test -d "$top/ktstr-other"
 rmdir "$top/ktstr-other"
 # The next one's start sweeps, too.
 kill -9 "$living"
-until_true is_gone "$living"
+until_true 10 is_gone "$living"
 $try 0 0 -- true
 equal start_sweeps "$(ours)" ''
 
@@ -77,7 +68,7 @@ check it_is_inside_of_the_delegation grep -q '^/job/ktstr-' <<< "$path"
 cat /tmp/err
 # Its own leaf is empty with its end.
 build/src/cli/ktstr cleanup > /dev/null
-check delegation_can_be_taken_back until_true rmdir $top/job/ktstr-* $top/job
+check delegation_can_be_taken_back until_true 10 rmdir $top/job/ktstr-* $top/job
 mkdir $top/job $top/job/lower
 chown -R nobody $top/job
 echo 0-1 > $top/job/cpuset.cpus

@@ -12,16 +12,7 @@ agree() { check "locks_agree_$1" bash -c 'build/src/cli/ktstr locks --json | pyt
 field() { # FILE EXPRESSION: of a JSON document d
 	python3 -c 'import json, sys; d = json.load(open(sys.argv[1])); print(eval(sys.argv[2]))' "$@"
 }
-until_true() {
-	local i
-	for ((i = 0; i < 150; i++)); do
-		"$@" && return 0
-		sleep 0.1
-	done
-	return 1
-}
 holds() { locks | grep -q "\"pid\": *$1[,}]"; }
-ended() { ! kill -0 "$1" 2> /dev/null; }
 # A guest that halts until it is told to end: its runner's id in $pid, what it said in /tmp/NAME.
 hold() { # NAME OPTIONS...
 	local name=$1
@@ -31,8 +22,8 @@ hold() { # NAME OPTIONS...
 }
 hold_now() { # NAME OPTIONS...
 	hold "$@"
-	check "$1_starts_at_once" until_true holds "$pid"
-	until_true vm_of "$pid" > /dev/null
+	check "$1_starts_at_once" until_true 15 holds "$pid"
+	until_true 15 vm_of "$pid" > /dev/null
 }
 end() { # NAME PID
 	kill -INT "$2"
@@ -90,7 +81,7 @@ equal cpuset_has_the_cpus "$(cat "$(cgroup_of $first)/cpuset.cpus" | wc -w)" 1
 check memory_is_huge grep -q 'bind:.*huge.*kernelpagesize_kB=2048' "/proc/$(vm_of $first)/numa_maps"
 hold third --perf --topology 1,1,1,1 --wait 120s
 third=$pid
-check third_says_whom_it_waits_for until_true grep -q "waiting for CPUs.*$first" /tmp/third
+check third_says_whom_it_waits_for until_true 15 grep -q "waiting for CPUs.*$first" /tmp/third
 equal third_has_nothing_yet "$(llcs_of $third)" ''
 check third_is_in_line bash -c 'build/src/cli/ktstr locks --json | grep -q "\"tier\": *\"performance\""'
 agree with_one_waiting
@@ -98,14 +89,14 @@ run --perf --topology 1,1,1,1 --wait 1s --kernel $guests/guest_flat > /tmp/vain 
 equal wait_in_vain_is_infra $? 115
 check holders_are_named grep -Eq "in use: .*($first|$second).*ktstr locks --json" /tmp/vain
 end first $first
-check third_runs_then until_true holds $third
+check third_runs_then until_true 15 holds $third
 agree with_the_third
 # --- the runner dies: the VM goes with it, and the locks with the VM ---
 vm=$(vm_of $third)
 kill -9 $third
 wait $third 2> /dev/null
-check vm_dies_with_its_runner until_true ended "$vm"
-check its_locks_are_free until_true bash -c "! build/src/cli/ktstr locks --json | grep -q '\"pid\": *$third[,}]'"
+check vm_dies_with_its_runner until_true 15 is_gone "$vm"
+check its_locks_are_free until_true 15 bash -c "! build/src/cli/ktstr locks --json | grep -q '\"pid\": *$third[,}]'"
 agree after_the_kill
 end second $second
 agree with_nobody
