@@ -224,15 +224,15 @@ static void on_started(struct batch_vm *vm, const struct frame *f)
 
 	if (!vm->place.has_reservation || vm->result.has_started)
 		return;
-	if (promises_check(&vm->result, f, vm->process.pid, r, vm->link, &err) < 0) {
-		run_result_fail(&vm->result, err.text);
-		kill_process(vm);
-		return;
-	}
+	int res = promises_check(&vm->result, f, vm->process.pid, r, vm->link, &err);
 	promises_note(r, &vm->result);
 	if (vm->place.cgroup.note[0])
 		run_result_add_note(&vm->result, vm->place.cgroup.note,
 				    strlen(vm->place.cgroup.note));
+	if (res < 0) {
+		run_result_fail(&vm->result, err.text);
+		kill_process(vm);
+	}
 }
 
 static void on_frame(void *ctx, const struct frame *f)

@@ -37,6 +37,8 @@ void promises_note(const struct reservation *r, struct run_result *result)
 
 	plan_caveats(&r->request, r->plan, &lines);
 	if (r->plan->tier == PLAN_PERFORMANCE) {
+		if (result->has_started)
+			missing_caveats(result->started.applied, &lines);
 		host_state_read(r->host->host->n_cpus, &state);
 		host_caveats(&state, r->plan->n_vcpus + 1, &lines);
 	}

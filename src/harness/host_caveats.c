@@ -5,6 +5,7 @@
 #include <stdlib.h>
 #include <string.h>
 
+#include "abi/frame.h"
 #include "base/file.h"
 
 enum { STAT_MAX = 1 << 20 };
@@ -56,4 +57,29 @@ void host_caveats(const struct host_state *s, uint32_t n_taken, struct buf *to)
 			   " us, so busy vCPUs, too: `sysctl kernel.sched_rt_runtime_us=-1` ends "
 			   "that\n",
 			   s->rt_period_us - s->rt_runtime_us, s->rt_period_us);
+}
+
+void missing_caveats(uint32_t applied, struct buf *to)
+{
+	static const struct {
+		uint32_t bit;
+		const char *text;
+	} missing[] = {
+		{ APPLIED_FIFO, "no SCHED_FIFO for this user, it needs a real-time priority of 2 "
+				"(`ulimit -r`): other tasks can put vCPUs off their CPUs" },
+		{ APPLIED_HUGEPAGES,
+		  "not enough free pages of 2 MiB on the VM's nodes (`sysctl vm.nr_hugepages`): "
+		  "its memory is in normal ones, which cost the guest TLB misses" },
+		{ APPLIED_LOCKED, "RLIMIT_MEMLOCK is too small for its memory (`ulimit -l`), which "
+				  "may be swapped out" },
+		{ APPLIED_PAUSE, "this KVM cannot spin in the guest: each PAUSE may exit" },
+		{ APPLIED_HLT, "this KVM cannot halt in the guest: each HLT exits" },
+		{ APPLIED_CLOCK,
+		  "KVM's clock is not the TSC alone (an unstable TSC, a nested host): "
+		  "times that the guest measures vary more" },
+	};
+
+	for (size_t i = 0; i < ARRAY_SIZE(missing); i++)
+		if (!(applied & missing[i].bit))
+			buf_printf(to, "performance mode: %s\n", missing[i].text);
 }

@@ -13,5 +13,7 @@ struct host_state {
 void host_state_read(uint32_t n_online, struct host_state *ret);
 /* "procs_running N" of /proc/stat; 0: not there. */
 uint32_t host_state_parse_running(const char *stat);
+/* Appends a line for each part of performance mode that @applied (APPLIED_* of abi/frame.h) lacks: nothing is missing unsaid. */
+void missing_caveats(uint32_t applied, struct buf *to);
 /* Appends a line for each; @n_taken: CPUs that the VM has to itself. */
 void host_caveats(const struct host_state *s, uint32_t n_taken, struct buf *to);

@@ -45,6 +45,12 @@ void judge_init(struct judge *j, bool bare);
 void judge_serial(struct judge *j, unsigned port, const uint8_t *data, size_t n);
 void judge_phase(struct judge *j, uint32_t phase);
 void judge_exit(struct judge *j, const struct frame_exit *exit);
+/* One of the time limits ended the VM. */
+static inline bool judge_is_out_of_time(const struct judge *j)
+{
+	return j->limit == JUDGE_TIMEOUT || j->limit == JUDGE_BOOT_TIMEOUT ||
+	       j->limit == JUDGE_COMMAND_TIMEOUT;
+}
 void judge_init_error(struct judge *j, const uint8_t *text, size_t n);
 
 /*

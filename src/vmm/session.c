@@ -6,7 +6,6 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/prctl.h>
-#include <unistd.h>
 
 #include "abi/frame.h"
 #include "abi/guest_config.h"
@@ -326,7 +325,7 @@ static void send_vcpu_notes(struct session *s)
 	uint32_t n = (uint32_t)num_min(topology_n_cpus(&s->config->vm.topology), VCPU_NOTES_MAX);
 	char text[480];
 
-	if (s->judge.limit != JUDGE_TIMEOUT && s->judge.limit != JUDGE_BOOT_TIMEOUT)
+	if (!judge_is_out_of_time(&s->judge))
 		return;
 	for (uint32_t i = 0; i < n; i++) {
 		vm_describe_vcpu(s->vm, i, text, sizeof(text));
@@ -542,32 +541,6 @@ static void fail_to_build(struct session *s, const struct error *err)
 	send_outcome(s, &outcome, err->text);
 }
 
-/* Performance mode takes what there is, and nothing of it is missing unsaid. */
-static void note_missing(struct session *s, uint32_t applied)
-{
-	static const struct {
-		uint32_t bit;
-		const char *text;
-	} missing[] = {
-		{ APPLIED_FIFO, "no SCHED_FIFO for this user, it needs a real-time priority of 2 "
-				"(`ulimit -r`): other tasks can put vCPUs off their CPUs" },
-		{ APPLIED_HUGEPAGES,
-		  "not enough free pages of 2 MiB on the VM's nodes (`sysctl vm.nr_hugepages`): "
-		  "its memory is in normal ones, which cost the guest TLB misses" },
-		{ APPLIED_LOCKED, "RLIMIT_MEMLOCK is too small for its memory (`ulimit -l`), which "
-				  "may be swapped out" },
-		{ APPLIED_PAUSE, "this KVM cannot spin in the guest: each PAUSE may exit" },
-		{ APPLIED_HLT, "this KVM cannot halt in the guest: each HLT exits" },
-		{ APPLIED_CLOCK,
-		  "KVM's clock is not the TSC alone (an unstable TSC, a nested host): "
-		  "times that the guest measures vary more" },
-	};
-
-	for (size_t i = 0; i < ARRAY_SIZE(missing); i++)
-		if (!(applied & missing[i].bit))
-			send_note(s, "performance mode: %s", missing[i].text);
-}
-
 static void on_vm_ready(void *ctx)
 {
 	struct session *s = ctx;
@@ -576,9 +549,8 @@ static void on_vm_ready(void *ctx)
 
 	if (vm_confine_failure(s->vm))
 		send_note(s, "%s", vm_confine_failure(s->vm));
-	if (p && p->is_performance)
-		note_missing(s, started.applied);
-	else if (vm_lacks_hugepages(s->vm))
+	/* A performance run takes what there is; its supervisor tells of it (FRAME_VM_STARTED). */
+	if (!(p && p->is_performance) && vm_lacks_hugepages(s->vm))
 		send_note(s,
 			  "--hugepages try: the host has no %" PRIu64
 			  " free pages of 2 MiB for this VM; it runs on normal ones",
@@ -620,9 +592,7 @@ static int build(struct session *s, struct error *err)
 	if (s->relay)
 		relay_set_console(s->relay, vm_console(s->vm));
 	send_phase(s, PHASE_VM_LOADED, clock_now_ns());
-	if (vm_start(s->vm, err) < 0)
-		return err->code;
-	return 0;
+	return vm_start(s->vm, err);
 }
 
 static bool all_idle(const struct session *s)
@@ -669,24 +639,6 @@ static void init(struct session *s, const struct session_config *config)
 	judge_init(&s->judge, !config->vm.kernel->is_linux && !config->has_init);
 }
 
-/* First of all: what is touched and started from now on is where it belongs. */
-static int place(struct session *s, struct id_set *ret_worker_cpus, struct error *err)
-{
-	const struct placement *p = s->config->vm.placement;
-
-	/* Before any mask: entering resets them. */
-	if (s->config->cgroup_fd && write(*s->config->cgroup_fd, "0", 1) < 0)
-		return error_set(err, errno, "cannot enter the VM's cgroup");
-	if (!p)
-		return 0;
-	*ret_worker_cpus = p->cpus;
-	if (p->is_performance) {
-		*ret_worker_cpus = (struct id_set){ 0 };
-		id_set_add(ret_worker_cpus, p->service_cpu);
-	}
-	return io_thread_place(p, &s->is_fifo, err);
-}
-
 int session_run(struct session_config *config)
 {
 	struct reactor_config reactor_config = { .backend = config->backend };
@@ -696,8 +648,10 @@ int session_run(struct session_config *config)
 	uint64_t begin_ns = clock_now_ns();
 
 	init(&s, config);
-	int placed = place(&s, &worker_cpus, &no_place);
-	if (placed == 0 && config->vm.placement && !id_set_is_empty(&worker_cpus))
+	/* First of all: what is touched and started from now on is where it belongs. */
+	int placed = io_thread_place(config->vm.placement, config->cgroup_fd, &s.is_fifo,
+				     &worker_cpus, &no_place);
+	if (placed == 0 && !id_set_is_empty(&worker_cpus))
 		reactor_config.worker_cpus = &worker_cpus;
 	if (reactor_new(&reactor_config, &s.reactor, &err) < 0 ||
 	    link_new(s.reactor, config->link_fd, &link_callbacks, &s, &s.link, &err) < 0) {

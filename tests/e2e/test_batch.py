@@ -118,6 +118,7 @@ def check_documents(box, document, tests):
     need(by_id['program/panic/one']['evidence']['panic'].endswith('Call Trace:\n'), str(by_id['program/panic/one']))
     need(by_id['program/crash/one']['evidence']['exit'] == {'kind': 'signal', 'value': 11}, str(by_id['program/crash/one']))
     need(by_id['program/hang/one']['evidence']['deadline_by'].startswith("frame 'command'"), str(by_id['program/hang/one']))
+    need(any(n.startswith('vCPU 0: rip=') for n in by_id['program/hang/one']['evidence']['notes']), 'where it hung is not told')
     need(any('did not power off' in n for n in by_id['program/late_hang/one']['evidence']['notes']), 'late_hang')
     need(all(t['resources']['max_rss_kib'] > 1000 for t in document['tests']), 'resources')
     if shutil.which('xmllint'):

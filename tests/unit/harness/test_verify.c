@@ -168,11 +168,26 @@ static void test_state_of_the_host_is_told_where_it_disturbs(void **state UNUSED
 	assert_int_equal(host_state_parse_running("cpu 1\n"), 0);
 }
 
+static void test_what_performance_mode_lacks_is_told(void **state UNUSED)
+{
+	const uint32_t all = APPLIED_FIFO | APPLIED_HUGEPAGES | APPLIED_LOCKED | APPLIED_PAUSE |
+			     APPLIED_HLT | APPLIED_CLOCK;
+	CLEANUP(buf_fini) struct buf text = { 0 };
+
+	missing_caveats(all, &text);
+	assert_int_equal(text.len, 0);
+	missing_caveats(all & ~(uint32_t)APPLIED_HLT, &text);
+	assert_string_equal(
+	    buf_str(&text),
+	    "performance mode: this KVM cannot halt in the guest: each HLT exits\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_threads_have_to_be_where_they_were_promised),
 		cmocka_unit_test(test_memory_has_to_be_where_it_was_promised),
+		cmocka_unit_test(test_what_performance_mode_lacks_is_told),
 		cmocka_unit_test(test_state_of_the_host_is_told_where_it_disturbs),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
