@@ -208,12 +208,19 @@ def vm_processes(box):
     return found
 
 
-def wait_for_vms(box, n, limit=20):
+def wait_for(n, look, limit=20):
+    """What @look() found when it had @n. It is asked once for both: a process is not to be seen while it is in execve()."""
     end = time.monotonic() + limit * e2e.SLOW
-    while len(vm_processes(box)) < n:
-        need(time.monotonic() < end, 'no {} VM processes: {}'.format(n, vm_processes(box)))
+    while True:
+        found = look()
+        if len(found) >= n:
+            return found
+        need(time.monotonic() < end, 'no {} processes: {}'.format(n, found))
         time.sleep(0.01)
-    return vm_processes(box)
+
+
+def wait_for_vms(box, n):
+    return wait_for(n, lambda: vm_processes(box))
 
 
 def test_killed_vm_processes_cost_no_other_verdict(box):
@@ -253,10 +260,7 @@ def test_killed_runner_leaves_nothing(box):
     box.need_clean()
     slow = box.file('slow', '#!/bin/sh\nexec sleep 1000\n', 0o755)
     child = box.start(batch(slow))
-    end = time.monotonic() + 10 * e2e.SLOW
-    while len(box.processes()) < 2 and time.monotonic() < end:
-        time.sleep(0.01)
-    need(len(box.processes()) >= 2, 'no program runs')
+    wait_for(2, box.processes)
     time.sleep(0.1)
     child.kill()
     child.communicate()
