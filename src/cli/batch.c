@@ -240,9 +240,9 @@ static void interrupt(struct batch *b, int signal)
 	b->result.interrupted = signal;
 	scheduler_stop(&b->scheduler);
 	kill_vms(b, b->n_interrupts ? BATCH_VM_JUDGED : BATCH_VM_STARTING);
-	if (++b->n_interrupts > 1)
+	if (++b->n_interrupts == 2)
 		batch_view_print(&b->view, "ktstr: interrupted: all that runs is killed");
-	else if (b->n_running > 0)
+	else if (b->n_interrupts == 1 && b->n_running > 0)
 		batch_view_print(&b->view,
 				 "ktstr: interrupted: no more tests start; those that run go on to "
 				 "their end, another interrupt kills them");
@@ -258,14 +258,33 @@ static void on_signal(struct reactor_op *op, int res, bool more UNUSED)
 		interrupt(b, (int)info.ssi_signo);
 }
 
-static int open_signals(struct batch *b, sigset_t *old, struct error *err)
+static int open_signals(struct batch *b, struct error *err)
 {
 	const sigset_t ends = end_signals();
 
-	(void)sigprocmask(SIG_BLOCK, &ends, old);
+	(void)sigprocmask(SIG_BLOCK, &ends, NULL);
 	(void)signal(SIGPIPE, SIG_IGN); /* a verdict does not depend on who reads it */
 	b->signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 	return b->signal_fd < 0 ? error_set(err, errno, "signalfd") : 0;
+}
+
+static void on_late_signal(int signal UNUSED)
+{
+}
+
+/*
+ * Nothing runs any more and the reports are still to be written. An interrupt must not lose them: all that it ends is a
+ * wait for a reader, by EINTR. It has no handler else, and no SA_RESTART.
+ */
+static void let_signals_end_waits_only(void)
+{
+	const struct sigaction action = { .sa_handler = on_late_signal };
+	const sigset_t ends = end_signals();
+
+	for (int signal = 1; signal < NSIG; signal++)
+		if (sigismember(&ends, signal) > 0)
+			(void)sigaction(signal, &action, NULL);
+	(void)sigprocmask(SIG_UNBLOCK, &ends, NULL);
 }
 
 /* Results */
@@ -346,7 +365,7 @@ static void note_no_cgroups(struct batch *b)
 
 static void print_summary(struct batch *b)
 {
-	const struct batch_summary_style style = terminal_style(b->view.fd);
+	const struct batch_summary_style style = terminal_style(b->view.out.fd);
 	CLEANUP(buf_fini) struct buf text = { 0 };
 
 	batch_summary_write(&b->result, &style, &text);
@@ -366,20 +385,22 @@ static int exit_status(const struct batch *b, bool lacks_some)
 	return lacks_some && status != BATCH_EXIT_FAIL ? BATCH_EXIT_INFRA : status;
 }
 
+/* Documents first: who reads the text may never come to its end. */
 static int finish(struct batch *b)
 {
 	struct error err;
 
 	b->result.duration_us = (clock_now_ns() - b->start_ns) / NS_PER_US;
-	print_summary(b);
 	int res = batch_documents_write(b->options, &b->result, &err);
+	print_summary(b);
+	out_queue_flush(&b->view.out);
 	if (res < 0)
 		(void)command_fail(&err);
-	if (b->view.error) {
-		(void)error_set(&err, b->view.error, "standard output");
+	if (b->view.out.error) {
+		(void)error_set(&err, b->view.out.error, "standard output");
 		(void)command_fail(&err);
 	}
-	return exit_status(b, res < 0 || b->view.error);
+	return exit_status(b, res < 0 || b->view.out.error);
 }
 
 /* The whole */
@@ -418,12 +439,12 @@ static void raise_file_limit(void)
 static int run_vms(struct batch *b, struct error *err)
 {
 	const struct reactor_config config = { .backend = b->backend };
-	sigset_t old;
 
 	raise_file_limit();
 
-	if (open_signals(b, &old, err) < 0 || reactor_new(&config, &b->reactor, err) < 0)
+	if (open_signals(b, err) < 0 || reactor_new(&config, &b->reactor, err) < 0)
 		return err->code;
+	out_queue_start(&b->view.out, b->reactor);
 	reactor_poll(b->reactor, &b->signals, b->signal_fd, POLLIN, on_signal);
 	if (b->view.is_terminal)
 		reactor_timer(b->reactor, &b->draw_timer, clock_now_ns(), on_draw);
@@ -433,9 +454,10 @@ static int run_vms(struct batch *b, struct error *err)
 	reactor_end(b->reactor, &b->signals);
 	reactor_end(b->reactor, &b->draw_timer);
 	batch_view_clear(&b->view);
+	out_queue_stop(&b->view.out);
 	reactor_turn(b->reactor, 0); /* the links' memory */
 	b->reactor = reactor_free(b->reactor);
-	(void)sigprocmask(SIG_SETMASK, &old, NULL);
+	let_signals_end_waits_only();
 	return 0;
 }
 
@@ -492,6 +514,7 @@ int batch_run(const struct test_options *options, uint64_t start_ns, struct erro
 	freep(&b.costs);
 	freep(&b.entries);
 	fd_closep(&b.signal_fd);
+	batch_view_fini(&b.view);
 	batch_result_fini(&b.result);
 	batch_plan_fini(&b.plan);
 	return res;

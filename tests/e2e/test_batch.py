@@ -290,6 +290,78 @@ def test_two_interrupts_kill_all(box):
     box.need_clean()
 
 
+def test_more_than_two_interrupts_lose_no_report(box):
+    out = box.file('json')
+    child = box.start(batch('--overcommit', '4', '--json', out, program(box, ['idle/{}'.format(i) for i in range(4)])))
+    wait_for_vms(box, 4)
+    while child.poll() is None:  # until its very end, whatever it is at
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.0005)
+    result = box.finish(child)
+    need_table(result, {}, INTERRUPTED)
+    need(b'4 not run' in result.out and result.out.count(b'all that runs is killed') == 1, result.text())
+    with open(out, encoding='utf-8') as f:
+        need(json.load(f)['interrupted'] == signal.SIGINT, 'the document')
+    box.need_clean()
+
+
+def wait_for_file(path, limit=30):
+    end = time.monotonic() + limit * e2e.SLOW
+    while not os.path.exists(path):
+        need(time.monotonic() < end, 'no ' + path)
+        time.sleep(0.01)
+
+
+def narrow_pipe():
+    """One that is full after a page, so that a reader who does not read is felt soon."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    return read, write
+
+
+def test_reader_that_does_not_read_holds_nothing_up_but_the_end(box):
+    tests = ['pass/{}_{}'.format('long' * 25, i) for i in range(40)]
+    path = program(box, tests)
+    for is_read in (True, False):
+        read, write = narrow_pipe()
+        out = box.file('json{}'.format(is_read))
+        child = box.start(batch('--json', out, path), stdout=write)
+        os.close(write)
+        wait_for_file(out, 60)
+        with open(out, encoding='utf-8') as f:
+            need(json.load(f)['counts']['PASS'] == 40, 'verdicts')
+        time.sleep(0.2)
+        need(child.poll() is None, 'it ended with text unread')
+        if is_read:
+            with open(read, 'rb') as f:
+                text = f.read().decode()
+            need(text.count('PASS ') >= 40 and '40 tests' in text, text)
+            result = box.finish(child)
+            need(result.status == OK, result.text())
+            continue
+        while child.poll() is None:  # one may come before it waits
+            child.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        result = box.finish(child)
+        need(result.status == INFRA and result.err == b'ktstr: standard output: Interrupted system call\n', result.text())
+        os.close(read)
+
+
+def test_document_for_a_reader_that_never_comes_can_be_given_up(box):
+    fifo, other = box.file('fifo'), box.file('xml')
+    os.mkfifo(fifo)
+    child = box.start(batch('--json', fifo, '--junit', other, program(box, ['pass'])))
+    time.sleep(1)
+    need(child.poll() is None, 'it did not wait')
+    while child.poll() is None:
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    result = box.finish(child)
+    need_table(result, {'program/pass': 'PASS'}, result.status)
+    need(result.status in (INFRA, INTERRUPTED) and b'Interrupted system call' in result.err, result.text())
+    need(os.path.exists(other), 'the other document')
+
+
 def test_fail_fast_starts_nothing_more(box):
     result = box.run(*batch('--jobs', '1', '--fail-fast', program(box, ['pass', 'fail', 'pass/2', 'pass/3'])))
     need_table(result, {'program/pass': 'PASS', 'program/fail': 'FAIL'}, FAILED)
