@@ -7,7 +7,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
@@ -47,6 +46,7 @@ struct batch {
 	struct batch_test **entries; /* by job */
 	struct batch_counts counts;  /* of those that are over */
 	struct batch_view view;
+	bool has_noted_files;
 	struct reactor_op draw_timer;
 	int signal_fd;
 	struct reactor_op signals;
@@ -128,6 +128,20 @@ static void set_not_run(struct batch_test *entry, const char *why)
 	batch_set_why(&entry->why, why, strlen(why));
 }
 
+/* Once: that is how it will stay. */
+static void note_few_files(struct batch *b)
+{
+	CLEANUP(freep) char *line = NULL;
+
+	if (!b->scheduler.admission.lacks_files || b->has_noted_files)
+		return;
+	line = xasprintf("ktstr: the limit of open files (`ulimit -n` is %" PRIu64
+			 ") lets fewer tests run at a time than there is room for: %u now",
+			 b->plan.file_limit, b->scheduler.admission.n_running);
+	batch_view_print(&b->view, line);
+	b->has_noted_files = true;
+}
+
 static void on_judged(void *ctx, struct batch_vm *vm)
 {
 	struct batch *b = ctx;
@@ -151,6 +165,7 @@ static void on_judged(void *ctx, struct batch_vm *vm)
 		say(b, entry, false);
 	}
 	(void)scheduler_ended(&b->scheduler, vm->job, outcome);
+	note_few_files(b);
 }
 
 static void keep_result(struct batch *b, struct batch_test *entry)
@@ -177,15 +192,27 @@ static void on_gone(void *ctx, struct batch_vm *vm)
 	stop_if_over(b);
 }
 
-/* How crowded it is now, to all that feel it. */
+/* How crowded it is now, to all that feel it: who has CPUs of his own does not, and takes them from the others. */
 static void note_crowd(struct batch *b)
 {
-	double factor = (double)b->scheduler.admission.used.cpus / b->plan.n_cpus;
+	double all = b->plan.n_cpus * b->options->overcommit, own = 0, shared = 0;
 	struct list *pos;
 
 	list_for_each (pos, &b->vms) {
+		const struct batch_vm *vm = container_of(pos, struct batch_vm, node);
+		const struct planned_test *t = vm->config.test;
+		if (vm->state >= BATCH_VM_JUDGED)
+			continue;
+		if (t->spec->perf)
+			own += t->cost.cpus;
+		else
+			shared += t->cost.cpus;
+	}
+	double factor = shared / (all - own) * b->options->overcommit;
+	list_for_each (pos, &b->vms) {
 		struct batch_vm *vm = container_of(pos, struct batch_vm, node);
-		if (vm->state < BATCH_VM_JUDGED && vm->overcommit < factor)
+		if (vm->state < BATCH_VM_JUDGED && !vm->config.test->spec->perf &&
+		    vm->overcommit < factor)
 			vm->overcommit = factor;
 	}
 }
@@ -425,22 +452,9 @@ static void init_scheduler(struct batch *b)
 	scheduler_init(&b->scheduler, &config);
 }
 
-/* A VM takes about ten descriptors; the usual limit is for programs that use select(2), which we do not. */
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit); /* without it VMs that lack one are INFRA */
-}
-
 static int run_vms(struct batch *b, struct error *err)
 {
 	const struct reactor_config config = { .backend = b->backend };
-
-	raise_file_limit();
 
 	if (open_signals(b, err) < 0 || reactor_new(&config, &b->reactor, err) < 0)
 		return err->code;
@@ -449,6 +463,7 @@ static int run_vms(struct batch *b, struct error *err)
 	if (b->view.is_terminal)
 		reactor_timer(b->reactor, &b->draw_timer, clock_now_ns(), on_draw);
 	scheduler_start(&b->scheduler);
+	note_few_files(b);
 	stop_if_over(b);
 	(void)reactor_run(b->reactor); /* its status is always 0: the results say it all */
 	reactor_end(b->reactor, &b->signals);

@@ -63,12 +63,33 @@ static int plan_alone(const struct reservation_host *h, const struct plan_reques
 	return result == PLAN_OK ? 0 : plan_result_error(result, request, &why, err);
 }
 
+/* That others cannot have meanwhile, of those that we may use. */
+static struct reservation_need need_of(const struct host *h, const struct plan *plan)
+{
+	struct id_set cpus = plan->cpus;
+
+	for (uint32_t i = 0; i < plan->n_locks; i++) {
+		const struct plan_lock *lock = &plan->locks[i];
+		if (lock->kind == PLAN_LOCK_CPU) {
+			id_set_add(&cpus, lock->id);
+			continue;
+		}
+		const struct host_llc *llc = &h->llcs[lock->id];
+		for (uint32_t j = 0; lock->exclusive && j < llc->n; j++)
+			if (id_set_has(&h->allowed, h->order[llc->first + j]))
+				id_set_add(&cpus, h->order[llc->first + j]);
+	}
+	return (struct reservation_need){ .n_cpus = id_set_count(&cpus), .n_locks = plan->n_locks };
+}
+
 int reservation_check(const struct reservation_host *h, const struct plan_request *request,
-		      struct error *err)
+		      struct reservation_need *ret, struct error *err)
 {
 	struct plan plan = { 0 };
 	int res = plan_alone(h, request, &plan, err);
 
+	if (res == 0)
+		*ret = need_of(h->host, &plan);
 	plan_fini(&plan);
 	return res;
 }

@@ -44,9 +44,16 @@ struct reservation_want {
 /* For all CPUs that this process may use. */
 struct plan_request reservation_request(const struct reservation_host *h,
 					const struct reservation_want *want);
+/* What a place takes of the host, if nobody else is here. */
+struct reservation_need {
+	uint32_t
+	    n_cpus; /* its own, or shared by budgets; in performance mode with all of the LLCs that are locked */
+	uint32_t n_locks;
+};
 /* 0, also where others are in the way now; else the error of a host that never can. */
 MUST_CHECK int reservation_check(const struct reservation_host *h,
-				 const struct plan_request *request, struct error *err);
+				 const struct plan_request *request, struct reservation_need *ret,
+				 struct error *err);
 
 struct reservation;
 /* @res: 0, or -errno and reservation->err tells (-ECANCELED after reservation_cancel). */

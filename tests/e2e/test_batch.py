@@ -506,6 +506,22 @@ def test_full_disk_loses_no_verdict(box):
     need(outcomes == {'program/pass/a': 'PASS', 'program/fail/b': 'FAIL'} and result.status != OK, result.text())
 
 
+def test_limit_of_open_files_is_a_limit_of_jobs(box):
+    """The soft limit is raised; what the hard one allows runs, with one line about it, and nothing is tried again."""
+    path = program(box, ['pass/{}'.format(i) for i in range(24)])
+    for soft, hard, is_short in ((20, 1000, False), (100, 100, True)):
+        def limit(soft=soft, hard=hard):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for more in [], ['--output', box.file('out{}'.format(hard))]:
+            child = subprocess.Popen([e2e.KTSTR] + batch('--jobs', '24', '--overcommit', '24', *more, path),
+                                     env=box.env(), cwd=box.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, preexec_fn=limit)
+            result = box.finish(child, limit=60)
+            need(set(outcomes_of(result).values()) == {'PASS'} and len(outcomes_of(result)) == 24, result.text())
+            need(result.status == OK and b'again' not in result.out, result.text())
+            need(result.out.count(b'limit of open files (`ulimit -n` is 100)') == is_short, result.text())
+
+
 def test_reader_that_goes_away_changes_no_status(box):
     read, write = os.pipe()
     child = box.start(batch(program(box, ['pass/{}'.format(i) for i in range(4)] + ['fail'])), stdout=write)

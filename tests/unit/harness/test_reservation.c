@@ -153,19 +153,59 @@ static void test_errors_have_the_class_of_their_cause(void **state UNUSED)
 	struct error err;
 
 	setup(&f, false);
+	struct reservation_need need;
 	struct plan_request q = request(&f, PLAN_PERFORMANCE, 2, 4, 2);
-	assert_true(reservation_check(&f.host, &q, &err) < 0); /* no CPU left for service */
+	assert_true(reservation_check(&f.host, &q, &need, &err) < 0); /* no CPU left for service */
 	assert_int_equal(err.class, ERROR_SKIP);
 	q = request(&f, PLAN_BUDGET, 1, 1, 1);
 	q.budget = PLAN_BUDGET_OPERATOR;
 	q.n_cpus = 9;
-	assert_true(reservation_check(&f.host, &q, &err) < 0);
+	assert_true(reservation_check(&f.host, &q, &need, &err) < 0);
 	assert_int_equal(err.class, ERROR_USAGE);
 	q.budget = PLAN_BUDGET_AUTHOR;
-	assert_true(reservation_check(&f.host, &q, &err) < 0);
+	assert_true(reservation_check(&f.host, &q, &need, &err) < 0);
 	assert_int_equal(err.class, ERROR_SKIP);
 	q.n_cpus = 8;
-	assert_int_equal(reservation_check(&f.host, &q, &err), 0);
+	assert_int_equal(reservation_check(&f.host, &q, &need, &err), 0);
+	teardown(&f);
+}
+
+static void need_is(struct fixture *f, const struct plan_request *q, uint32_t n_cpus,
+		    uint32_t n_locks)
+{
+	struct reservation_need need;
+	struct error err;
+
+	assert_int_equal(reservation_check(&f->host, q, &need, &err), 0);
+	assert_int_equal(need.n_cpus, n_cpus);
+	assert_int_equal(need.n_locks, n_locks);
+}
+
+/* Who admits tests by CPUs must know what their locks keep from others. */
+static void test_need_is_what_others_cannot_have_meanwhile(void **state UNUSED)
+{
+	struct fixture f;
+
+	setup(&f, false);
+	struct plan_request q = request(&f, PLAN_DEFAULT, 1, 1, 2);
+	need_is(&f, &q, 2, 3);
+	q.tier = PLAN_BUDGET;
+	q.budget = PLAN_BUDGET_AUTHOR;
+	q.n_cpus = 1;
+	need_is(&f, &q, 1, 2);
+	/* One vCPU, and the LLC's other CPU for service; then a whole LLC, and one CPU of another. */
+	q = request(&f, PLAN_PERFORMANCE, 1, 1, 1);
+	need_is(&f, &q, 2, 1);
+	q = request(&f, PLAN_PERFORMANCE, 1, 1, 2);
+	need_is(&f, &q, 3, 3);
+	/* CPUs that we may not use are nobody's here. */
+	q = request(&f, PLAN_PERFORMANCE, 1, 1, 1);
+	struct id_set allowed = { 0 };
+	id_set_add(&allowed, 0);
+	id_set_add(&allowed, 2);
+	((struct host *)(uintptr_t)f.host.host)->allowed = allowed;
+	q.allowed = allowed;
+	need_is(&f, &q, 2, 3);
 	teardown(&f);
 }
 
@@ -198,6 +238,7 @@ int main(void)
 		cmocka_unit_test(test_cancel_ends_the_wait),
 		cmocka_unit_test(test_without_locks_nobody_is_in_the_way),
 		cmocka_unit_test(test_errors_have_the_class_of_their_cause),
+		cmocka_unit_test(test_need_is_what_others_cannot_have_meanwhile),
 		cmocka_unit_test(test_open_finds_this_machine_and_keeps_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
