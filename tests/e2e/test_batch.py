@@ -450,6 +450,12 @@ def test_place_that_others_hold_too_long_is_infra_and_an_interrupt_ends_the_wait
     box.need_clean()
 
 
+def test_lock_folder_that_cannot_be_used_is_told_once(box):
+    for folder, why in (('/proc', 'ktstr-select.lock'), (box.file('none/such'), 'No such file'), ('/dev/null', 'no folder')):
+        result = box.run(*batch(program(box, ['pass/a', 'pass/b'])), env=box.env(KTSTR_LOCK_DIR=folder))
+        need_error(result, USAGE, folder, why)
+
+
 # What is kept, what is shown.
 
 def test_output_has_a_folder_for_each_test_that_replays_it(box):
