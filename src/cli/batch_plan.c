@@ -241,10 +241,15 @@ static void look_for_cgroups(struct batch_plan *p)
 
 int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struct error *err)
 {
-	const struct run_options kernel = { .kernel = o->kernel, .force = o->force };
+	const struct run_options kernel = { .kernel = o->kernel,
+					    .force = o->force,
+					    .includes = o->includes,
+					    .n_includes = o->n_includes,
+					    .modules_dir = o->modules_dir };
 	struct error why;
 
-	if (guest_setup_kernel(&kernel, &p->images.setup, err) < 0)
+	if (guest_setup_kernel(&kernel, &p->images.setup, err) < 0 ||
+	    guest_setup_check_files(&kernel, &p->images.setup, err) < 0)
 		return err->code;
 	if (reservation_host_open(&p->host, p->images.setup.cache_dir, getenv("KTSTR_LOCK_DIR"),
 				  !o->no_locks, err) < 0)

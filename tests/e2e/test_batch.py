@@ -456,6 +456,14 @@ def test_lock_folder_that_cannot_be_used_is_told_once(box):
         need_error(result, USAGE, folder, why)
 
 
+def test_files_for_a_guest_that_is_no_linux_are_refused(box):
+    kernel = ('--kernel', e2e.guest('actor'))
+    path = program(box, ['pass'])
+    for option, value in (('--include', '/etc/passwd'), ('--modules', box.path)):
+        need_error(box.run('test', *kernel, option, value, path), USAGE, 'not a Linux kernel', option)
+        need_error(box.run('run', *kernel, option, value, '--append', 'ktstr.run=pass'), USAGE, 'not a Linux kernel', option)
+
+
 # What is kept, what is shown.
 
 def test_output_has_a_folder_for_each_test_that_replays_it(box):
