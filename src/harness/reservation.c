@@ -27,6 +27,7 @@ int reservation_host_open(struct reservation_host *h, const char *cache_dir, con
 void reservation_host_close(struct reservation_host *h)
 {
 	lock_dir_close(&h->dir);
+	plan_holders_fini(&h->given);
 	host_source_fini(&h->source);
 	freep(&h->cache_path);
 	h->host = NULL;
@@ -115,6 +116,25 @@ static void on_place(struct waiter *w, int res)
 	finish(r, &w->acquire.plan, res);
 }
 
+/* Of what this process gave out already nothing is waited for: it is shared when there is nothing else. */
+static int plan_beside_ours(struct reservation *r)
+{
+	CLEANUP(plan_holders_fini) struct plan_holders nobody = { 0 };
+	struct reservation_host *h = r->host;
+	struct plan_shortage why;
+
+	if (!h->given.cpus)
+		plan_holders_init(&h->given, h->host);
+	plan_holders_init(&nobody, h->host);
+	enum plan_result result =
+	    plan_claim(h->host, &nobody, &h->given, &r->request, &r->unlocked_plan, &why);
+	if (result != PLAN_OK)
+		return plan_result_error(result, &r->request, &why, &r->err);
+	for (uint32_t i = 0; i < r->unlocked_plan.n_locks; i++)
+		plan_holders_add(&h->given, &r->unlocked_plan.locks[i]);
+	return 0;
+}
+
 static void on_soon(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct reservation *r = container_of(op, struct reservation, soon);
@@ -122,13 +142,12 @@ static void on_soon(struct reactor_op *op, int res, bool more UNUSED)
 	if (res < 0)
 		(void)error_set_text(&r->err, res, "the wait for a place was ended");
 	else
-		res = plan_alone(r->host, &r->request, &r->unlocked_plan, &r->err);
+		res = plan_beside_ours(r);
 	finish(r, &r->unlocked_plan, res);
 }
 
-void reservation_start(struct reservation *r, struct reactor *reactor,
-		       const struct reservation_host *h, const struct plan_request *request,
-		       uint64_t wait_ns, reservation_fn fn)
+void reservation_start(struct reservation *r, struct reactor *reactor, struct reservation_host *h,
+		       const struct plan_request *request, uint64_t wait_ns, reservation_fn fn)
 {
 	const struct waiter_config config = { .host = h->host,
 					      .dir = &h->dir,
@@ -172,6 +191,8 @@ void reservation_fini(struct reservation *r)
 {
 	if (r->host && has_locks(r->host))
 		waiter_fini(&r->waiter);
+	for (uint32_t i = 0; i < r->unlocked_plan.n_locks; i++)
+		plan_holders_remove(&r->host->given, &r->unlocked_plan.locks[i]);
 	plan_fini(&r->unlocked_plan);
 	placement_fini(&r->placement);
 	*r = (struct reservation){ 0 };

@@ -21,6 +21,8 @@ struct reservation_host {
 	struct host_source source;
 	const struct host *host;
 	struct lock_dir dir; /* not open with --no-locks */
+	/* Without locks: what reservations of this process have now. */
+	struct plan_holders given;
 	char *cache_path;
 };
 #define RESERVATION_HOST_INIT ((struct reservation_host){ .dir = LOCK_DIR_INIT })
@@ -67,7 +69,7 @@ struct reservation {
 	uint64_t waited_ns;
 	struct error err;
 	/* The rest is its own. */
-	const struct reservation_host *host;
+	struct reservation_host *host;
 	struct plan_request request;
 	struct waiter waiter;
 	struct plan unlocked_plan;
@@ -79,11 +81,11 @@ struct reservation {
 
 /*
  * Borrows @h until reservation_fini. @wait_ns 0: one attempt. @fn comes exactly once, from the reactor. Without
- * locks the place is the best that there would be if nobody else were here.
+ * locks the place is the best that there would be if no other process were here; reservations of this one share as few CPUs as
+ * they can.
  */
-void reservation_start(struct reservation *r, struct reactor *reactor,
-		       const struct reservation_host *h, const struct plan_request *request,
-		       uint64_t wait_ns, reservation_fn fn);
+void reservation_start(struct reservation *r, struct reactor *reactor, struct reservation_host *h,
+		       const struct plan_request *request, uint64_t wait_ns, reservation_fn fn);
 void reservation_cancel(struct reservation *r); /* nothing happens to one that is done */
 /* Descriptors of the locks, close-on-exec; @ret has room for plan->n_locks. Returns how many. */
 size_t reservation_lock_fds(const struct reservation *r, int *ret);

@@ -429,6 +429,21 @@ def test_no_two_vms_share_a_cpu_also_of_two_batches(box):
     box.need_clean()
 
 
+def test_without_locks_the_vms_of_a_batch_are_spread(box):
+    n = len(os.sched_getaffinity(0))
+    child = box.start(batch('--no-locks', program(box, ['idle/{}'.format(i) for i in range(n)])))
+    pids = wait_for_vms(box, n)
+    end = time.monotonic() + 10 * e2e.SLOW
+    places = []
+    while len(set(places)) < n and time.monotonic() < end:  # a VM process is placed a moment after it is there
+        places = [frozenset().union(*cpus_of(pid)) for pid in pids]
+        time.sleep(0.05)
+    need(len(set(places)) == n and all(len(place) == 1 for place in places), str(places))
+    child.kill()
+    child.communicate()
+    box.need_clean()
+
+
 def test_place_that_others_hold_too_long_is_infra_and_an_interrupt_ends_the_wait(box):
     env = box.env()
     n = len(os.sched_getaffinity(0))

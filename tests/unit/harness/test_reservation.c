@@ -147,6 +147,44 @@ static void test_without_locks_nobody_is_in_the_way(void **state UNUSED)
 	teardown(&f);
 }
 
+/* A runner without locks still knows what it gave out itself. */
+static void test_without_locks_ones_own_are_spread(void **state UNUSED)
+{
+	static const enum plan_tier tiers[] = { PLAN_DEFAULT, PLAN_BUDGET };
+	enum { N = 9 };
+
+	for (size_t t = 0; t < ARRAY_SIZE(tiers); t++) {
+		struct reservation r[N] = { 0 };
+		struct fixture f;
+		uint32_t n_by_cpu[8] = { 0 };
+		setup(&f, false);
+		struct plan_request q = request(&f, tiers[t], 1, 1, 2);
+		q.budget = PLAN_BUDGET_AUTHOR;
+		q.n_cpus = 2;
+		for (size_t i = 0; i < N; i++) {
+			assert_int_equal(reserve(&f, &r[i], &q, 0), 0);
+			assert_int_equal(id_set_count(&r[i].placement.cpus), 2);
+			id_set_for_each(cpu, &r[i].placement.cpus)
+			{
+				n_by_cpu[cpu]++;
+				assert_true(n_by_cpu[cpu] <= i / 4 + 1);
+			}
+		}
+		/* Two on each CPU again, and one where the third was: there is the next one's place. */
+		struct id_set freed = r[2].placement.cpus;
+		reservation_fini(&r[N - 1]);
+		reservation_fini(&r[2]);
+		assert_int_equal(reserve(&f, &r[2], &q, 0), 0);
+		assert_true(id_set_is_equal(&freed, &r[2].placement.cpus));
+		for (size_t i = 0; i < N; i++)
+			reservation_fini(&r[i]);
+		for (uint32_t i = 0; i < f.host.given.n_cpus; i++)
+			assert_int_equal(
+			    f.host.given.cpus[i].shared + f.host.given.cpus[i].exclusive, 0);
+		teardown(&f);
+	}
+}
+
 static void test_errors_have_the_class_of_their_cause(void **state UNUSED)
 {
 	struct fixture f;
@@ -237,6 +275,7 @@ int main(void)
 		cmocka_unit_test(test_second_waits_in_vain_and_names_the_holder),
 		cmocka_unit_test(test_cancel_ends_the_wait),
 		cmocka_unit_test(test_without_locks_nobody_is_in_the_way),
+		cmocka_unit_test(test_without_locks_ones_own_are_spread),
 		cmocka_unit_test(test_errors_have_the_class_of_their_cause),
 		cmocka_unit_test(test_need_is_what_others_cannot_have_meanwhile),
 		cmocka_unit_test(test_open_finds_this_machine_and_keeps_it),
