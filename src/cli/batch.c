@@ -13,6 +13,7 @@
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "cli/batch_documents.h"
 #include "cli/batch_fill.h"
 #include "cli/batch_output.h"
@@ -245,7 +246,8 @@ static void launch(void *ctx, size_t job)
 	    batch_output_open(b->options->output, b->options, b->entries[job], vm, &err) < 0)
 		run_result_add_note(&vm->result, err.text, strlen(err.text));
 	batch_vm_start(vm);
-	if (config.test->cost.cpus) /* else it changes nothing, and there may be thousands of them */
+	if (config.test->cost
+		.cpus) /* else it changes nothing, and there may be thousands of them */
 		note_crowd(b);
 }
 
@@ -479,10 +481,14 @@ static int run_vms(struct batch *b, struct error *err)
 
 static int list_jobs(const struct batch *b, struct error *err)
 {
-	for (size_t i = 0; i < b->plan.n_jobs; i++)
-		puts(b->plan.tests[b->plan.jobs[i].test].id);
+	for (size_t i = 0; i < b->plan.n_jobs; i++) {
+		/* As the results name it, whatever is in the program's name. */
+		CLEANUP(freep)
+		char *id = text_line(b->plan.tests[b->plan.jobs[i].test].id, BATCH_ID_MAX);
+		puts(id);
+	}
 	for (size_t i = 0; i < b->plan.n_troubles; i++)
-		fprintf(stderr, "ktstr: %s\n", b->plan.troubles[i].why.text);
+		(void)command_fail(&b->plan.troubles[i].why);
 	if (fflush(stdout))
 		return error_set(err, errno, "standard output");
 	if (b->plan.n_troubles)

@@ -9,7 +9,7 @@
 #include "base/clock.h"
 #include "base/num.h"
 
-enum { DEFAULT_WIDTH = 80, DEFAULT_HEIGHT = 24, VMS_MAX = 16, MIN_WIDTH = 20 };
+enum { DEFAULT_WIDTH = 80, DEFAULT_HEIGHT = 24, VMS_MAX = 16, MIN_WIDTH = 1 };
 
 #define ERASE_LINE "\033[2K"
 
@@ -115,7 +115,7 @@ void batch_view_format_block(const struct batch_view_state *s, unsigned width, u
 			buf_printf(&line, " (attempt %u)", vm->attempt);
 		add_line(ret, buf_str(&line), width);
 	}
-	if (n < s->n_vms) {
+	if (n < s->n_vms && height >= 3) {
 		line.len = 0;
 		buf_printf(&line, "  and %zu more", s->n_vms - n);
 		add_line(ret, buf_str(&line), width);

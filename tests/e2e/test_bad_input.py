@@ -542,6 +542,16 @@ def test_batch_options(box):
     box.need_clean()
 
 
+def test_batch_words_of_strangers_reach_no_terminal_raw(box):
+    """In the name of a program, and in what it prints in place of a list."""
+    odd = lists(box, 'a\x1b[31m\nb')
+    bad = box.file('bad', '#!/bin/sh\nprintf "x\\033[31mx\\n"\n', 0o755)
+    result = box.run('test', '--list', odd, bad)
+    need(result.status == 1 and b'\x1b' not in result.out + result.err, result.text())
+    need(len(result.out.splitlines()) == 1 and result.out.endswith(b' b/t/0\n'), result.text())
+    need(len(result.err.splitlines()) == 1 and b'x?[31mx' in result.err, result.text())
+
+
 def test_batch_program_that_is_not_there(box):
     need_error(box.run('test', '/nowhere/program'), USAGE, '/nowhere/program', 'No such file')
     need_error(box.run('test', box.file('data', 'text')), USAGE, 'data', 'Permission denied')
