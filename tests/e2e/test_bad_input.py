@@ -535,6 +535,7 @@ def test_batch_options(box):
                         (['--junit', '/nowhere/x', path], ['--junit', '/nowhere/x']),
                         (['--tap', box.path, path], ['--tap', box.path]),
                         (['--json', '-', '--tap', '-', path], ['standard output']),
+                        (['--json', 'x', '--tap', box.file('tmp/../x'), path], ['--json and --tap', 'one file']),
                         (['--output', '/dev/null/x', path], ['--output', '/dev/null']),
                         (['--output', box.path, path], ['--output', 'not empty'])):
         result = box.run('test', *args)
