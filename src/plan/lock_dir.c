@@ -132,19 +132,14 @@ static int check_mount(struct lock_dir *d, struct error *err)
 	return 0;
 }
 
-/* What every place needs: said here, once, and not by each VM. */
+/* A file that every place needs: what keeps it away is said here, once, and not by each VM. */
 static int check_use(struct lock_dir *d, struct error *err)
 {
-	const char *name = LOCK_SELECT_FILE;
-	int fd = lock_dir_open_file(d->fd, name, true);
+	int fd = lock_dir_open_file(d->fd, LOCK_SELECT_FILE, true);
 
-	if (fd >= 0) {
-		(void)fd_close(fd);
-		name = LOCK_WAIT_FOLDER;
-		fd = lock_dir_open_folder(d->fd, name, true);
-	}
 	if (fd < 0)
-		return error_set(err, fd, "lock folder '%s': cannot use '%s' in it", d->path, name);
+		return error_set(err, fd, "lock folder '%s': cannot use '%s' in it", d->path,
+				 LOCK_SELECT_FILE);
 	(void)fd_close(fd);
 	return 0;
 }
