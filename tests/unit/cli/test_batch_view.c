@@ -121,6 +121,7 @@ static void test_pipe_gets_lines_only(void **state UNUSED)
 	batch_view_print(&v, "a line");
 	batch_view_draw(&v, &s);
 	batch_view_clear(&v);
+	batch_view_fini(&v);
 	(void)close(fds[1]);
 	ssize_t n = read(fds[0], text, sizeof(text));
 	assert_int_equal(n, 7);
