@@ -16,5 +16,10 @@ MUST_CHECK int fd_pread_exact(int fd, void *buf, size_t n, uint64_t offset);
 MUST_CHECK int fd_write_all(int fd, const void *buf, size_t n);
 MUST_CHECK int fd_pwrite_all(int fd, const void *buf, size_t n, uint64_t offset);
 MUST_CHECK int fd_set_nonblock(int fd, bool on);
+/*
+ * Raises the number of files that this process and its children may open as far as it may, and returns it. The usual limit is
+ * low for the sake of select(2), which we do not use.
+ */
+uint64_t fd_raise_limit(void);
 /* flock(2) with LOCK_SH, LOCK_EX or LOCK_UN, LOCK_NB or not: 0, -EWOULDBLOCK, negative errno. */
 MUST_CHECK int fd_lock(int fd, int operation);
