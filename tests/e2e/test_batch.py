@@ -117,7 +117,9 @@ def check_documents(box, document, tests):
     by_id = {t['id']: t for t in document['tests']}
     need(by_id['program/panic/one']['evidence']['panic'].endswith('Call Trace:\n'), str(by_id['program/panic/one']))
     need(by_id['program/crash/one']['evidence']['exit'] == {'kind': 'signal', 'value': 11}, str(by_id['program/crash/one']))
-    need(by_id['program/hang/one']['evidence']['deadline_by'].startswith("frame 'command'"), str(by_id['program/hang/one']))
+    hang = by_id['program/hang/one']
+    limit = re.search(r"limit: ([0-9.]+) s from frame 'command' on", hang['why']).group(1)
+    need(hang['evidence']['deadline_by'] == "frame 'command', for {} s".format(limit), str(hang))
     need(any(n.startswith('vCPU 0: rip=') for n in by_id['program/hang/one']['evidence']['notes']), 'where it hung is not told')
     need(any('did not power off' in n for n in by_id['program/late_hang/one']['evidence']['notes']), 'late_hang')
     need(all(t['resources']['max_rss_kib'] > 1000 for t in document['tests']), 'resources')
