@@ -500,7 +500,7 @@ def test_output_has_a_folder_for_each_test_that_replays_it(box):
     need(content('program,pass,a', 'output.log') == b'said by the test\n', 'output.log')
     need(b'the actor enters' in content('program,pass,a', 'dmesg.log'), 'dmesg.log')
     need(len(content('program,pass,a', 'frames.bin')) > 100, 'frames.bin')
-    replay = subprocess.run([os.path.join(out, 'program,fail,b', 'replay.sh')], env=box.env(KTSTR=e2e.KTSTR), cwd='/',
+    replay = subprocess.run([os.path.join(out, 'program,fail,b', 'replay.sh')], env=box.env(), cwd='/',
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60 * e2e.SLOW, check=False)
     need(replay.returncode == FAILED and b'program/fail/b: a check failed' in replay.stdout, repr(replay))
     need_error(box.run(*batch('--output', out, program(box, ['pass']))), USAGE, '--output', 'not empty')
