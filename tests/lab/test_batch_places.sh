@@ -83,7 +83,7 @@ check no_process_outlives_it until_true 15 bash -c '! pgrep ktstr'
 equal no_lock_is_left "$("$ktstr" locks --json | python3 -c 'import json, sys; print(json.load(sys.stdin)["locks"])')" '[]'
 check cleanup_works "$ktstr" cleanup
 equal cleanup_leaves_no_cgroup "$(cgroups)" ''
-equal and_no_shared_segment "$(find /dev/shm -name '*ktstr*')" ''
+equal and_no_file_in_shared_memory "$(find /dev/shm -type f -name '*ktstr*')" ''
 
 # --- to their ends ---
 start --filter 'pass/*'
