@@ -66,9 +66,11 @@ double cpu_use_idle_s(const struct id_set *cpus)
 	if (file_read("/proc/stat", STAT_MAX, &text, &unused) < 0)
 		return NAN;
 	/* "cpu3 USER NICE SYSTEM IDLE IOWAIT ...", behind the line of their sums. */
-	for (const char *p = buf_str(&text); (p = strstr(p, "\ncpu")); p++)
-		if (sscanf(p, "\ncpu%u %*u %*u %*u %llu %llu", &cpu, &idle, &waiting) == 3 &&
-		    id_set_has(cpus, cpu))
+	for (const char *p = buf_str(&text); (p = strstr(p, "\ncpu")); p++) {
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
+		int n = sscanf(p, "\ncpu%u %*u %*u %*u %llu %llu", &cpu, &idle, &waiting);
+		if (n == 3 && id_set_has(cpus, cpu))
 			ticks += (double)(idle + waiting);
+	}
 	return ticks / (double)sysconf(_SC_CLK_TCK);
 }

@@ -7,10 +7,12 @@
 #include <string.h>
 
 #include "base/clock.h"
+#include "base/fd.h"
 #include "base/file.h"
 #include "base/num.h"
 #include "cli/memory_size.h"
 #include "harness/list_program.h"
+#include "vmm/kvm.h"
 
 enum { LIST_TIMEOUT_S = 10, LIST_OUTPUT_MAX = 32 << 20, MEMINFO_MAX = 64 * 1024 };
 
@@ -197,6 +199,16 @@ static void look_for_cgroups(struct batch_plan *p)
 	(void)cgroup_close(&cgroup, 0); /* empty; else the next sweep takes it */
 }
 
+/* Asked once for all VMs. Where it cannot be had the first of them says why. */
+static void ask_kvm(struct batch_plan *p)
+{
+	struct error unused;
+	CLEANUP(fd_closep) int fd = kvm_open(&unused);
+
+	if (fd < 0 || arch_supported_read(fd, &p->images.supported, &unused) < 0)
+		p->images.supported.len = 0;
+}
+
 int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struct error *err)
 {
 	const struct run_options kernel = { .kernel = o->kernel, .force = o->force };
@@ -208,6 +220,7 @@ int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struc
 				  !o->no_locks, err) < 0)
 		return err->code;
 	bool can_boot = guest_setup_check_kvm(&kernel, &p->images.setup, &why) == 0;
+	ask_kvm(p);
 	p->n_cpus = allowed_cpus();
 	p->capacity = (struct admission_cost){
 		.cpus = (uint32_t)(p->n_cpus * o->overcommit),

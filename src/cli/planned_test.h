@@ -38,6 +38,8 @@ struct batch_images {
 	struct initramfs *bases;
 	const struct planned_test **base_tests; /* the first test of each */
 	size_t n_bases;
+	struct arch_supported
+	    supported; /* of this host's KVM; len 0: each VM process asks, and says what is wrong */
 };
 
 /* Options and image of @test, whose program and spec are set. What keeps it from running is in test->why_not. */
