@@ -16,5 +16,10 @@ MUST_CHECK int fd_pread_exact(int fd, void *buf, size_t n, uint64_t offset);
 MUST_CHECK int fd_write_all(int fd, const void *buf, size_t n);
 MUST_CHECK int fd_pwrite_all(int fd, const void *buf, size_t n, uint64_t offset);
 MUST_CHECK int fd_set_nonblock(int fd, bool on);
+/*
+ * A file in memory with @n bytes of @data that can be executed, as /proc/PID/fd/N: nobody has it open for writing. Its
+ * descriptor (close on exec), or a negative errno: -EACCES where vm.memfd_noexec forbids such files.
+ */
+MUST_CHECK int fd_program(const char *name, const void *data, size_t n);
 /* flock(2) with LOCK_SH, LOCK_EX or LOCK_UN, LOCK_NB or not: 0, -EWOULDBLOCK, negative errno. */
 MUST_CHECK int fd_lock(int fd, int operation);

@@ -2,14 +2,12 @@
 #include "bench/batch_vms.h"
 
 #include <errno.h>
-#include <fcntl.h>
 #include <inttypes.h>
 #include <jansson.h>
 #include <math.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/mman.h>
 #include <unistd.h>
 
 #include "base/buf.h"
@@ -20,31 +18,18 @@
 
 enum { TIMEOUT_BASE_S = 120, TIMEOUT_PER_VM_S = 1 };
 
-/* Only a file that nobody has open for writing can be executed. */
-static int reopen_read_only(int fd)
-{
-	char path[64];
-
-	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
-	int ret = open(path, O_RDONLY | O_CLOEXEC);
-	return ret < 0 ? -errno : ret;
-}
-
 int batch_program_make(unsigned n, struct batch_program *ret, struct error *err)
 {
-	CLEANUP(fd_closep) int fd = memfd_create("ktstr-bench-tests", MFD_CLOEXEC);
 	CLEANUP(buf_fini) struct buf text = { 0 };
 
 	buf_printf(&text, "#!/bin/sh\ncat <<END\n{\"ktstr_list\":1,\"n_tests\":%u}\n", n);
 	for (unsigned i = 0; i < n; i++)
 		buf_printf(&text, "{\"name\":\"%u\",\"memory_mib\":16}\n", i);
 	buf_append_str(&text, "END\n");
-	int res = fd < 0 ? -errno : fd_write_all(fd, text.data, text.len);
-	if (res == 0)
-		res = reopen_read_only(fd);
-	if (res < 0)
-		return error_set(err, res, "memfd");
-	ret->fd = res;
+	int fd = fd_program("ktstr-bench-tests", text.data, text.len);
+	if (fd < 0)
+		return error_set(err, fd, "a program in memory");
+	ret->fd = fd;
 	(void)snprintf(ret->path, sizeof(ret->path), "/proc/%d/fd/%d", (int)getpid(), ret->fd);
 	return 0;
 }

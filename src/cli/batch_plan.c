@@ -1,6 +1,7 @@
 #include "cli/batch_plan.h"
 
 #include <errno.h>
+#include <fcntl.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,6 +16,8 @@
 #include "vmm/kvm.h"
 
 enum { LIST_TIMEOUT_S = 10, LIST_OUTPUT_MAX = 32 << 20, MEMINFO_MAX = 64 * 1024 };
+
+extern const uint8_t vm_program_begin[], vm_program_end[];
 
 /* Lists */
 
@@ -209,12 +212,29 @@ static void ask_kvm(struct batch_plan *p)
 		p->images.supported.len = 0;
 }
 
+/*
+ * What is embedded, from memory; where that is not to be had (no such program in this build, vm.memfd_noexec, a limit on file
+ * sizes), this program by itself: the same, with more to load. Not by its path, where another build may lie by now.
+ */
+static int open_vm_program(struct batch_plan *p, struct error *err)
+{
+	size_t n = (size_t)(vm_program_end - vm_program_begin);
+	int fd = n ? fd_program("ktstr-vm", vm_program_begin, n) : -ENOENT;
+
+	if (fd < 0)
+		fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, errno, "/proc/self/exe");
+	p->images.vm_program_fd = fd;
+	return 0;
+}
+
 int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struct error *err)
 {
 	const struct run_options kernel = { .kernel = o->kernel, .force = o->force };
 	struct error why;
 
-	if (guest_setup_kernel(&kernel, &p->images.setup, err) < 0)
+	if (guest_setup_kernel(&kernel, &p->images.setup, err) < 0 || open_vm_program(p, err) < 0)
 		return err->code;
 	if (reservation_host_open(&p->host, p->images.setup.cache_dir, getenv("KTSTR_LOCK_DIR"),
 				  !o->no_locks, err) < 0)

@@ -307,7 +307,7 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 	};
 	config.timeout_ns = config.boot_timeout_ns + config.command_timeout_ns;
 	*ret_timeout_ns = config.timeout_ns;
-	if (vm_process_exec(&config, &vm->process, err) < 0)
+	if (vm_process_exec(vm->config.images->vm_program_fd, &config, &vm->process, err) < 0)
 		return err->code;
 	vm->state = BATCH_VM_RUNNING;
 	return batch_place_keep(&vm->place, vm->process.pid, err);
