@@ -53,7 +53,9 @@
  * The program's own channel for frames: PID 1 leaves a SOCK_SEQPACKET socket open in the command
  * and names its descriptor in this environment variable. One message is a 4-byte little-endian enum
  * frame_type and the payload (up to 64 KiB); larger payloads travel as one memfd in SCM_RIGHTS with
- * an otherwise empty payload. PID 1 frames them.
+ * an otherwise empty payload. PID 1 frames them. A descriptor beside a payload is a receipt: PID 1
+ * closes it when it has passed the frame on to the port, so that whoever holds the other end of that
+ * pipe knows that the frame outlives this kernel.
  */
 #define GUEST_ENV_CHANNEL "KTSTR_CHANNEL_FD"
 /*

@@ -1,7 +1,8 @@
 /*
  * One message: 4 bytes of type, payload; or the type alone and a memfd in SCM_RIGHTS that holds the
- * payload. The sender may be anything that inherited the socket: sizes are checked, and a memfd is
- * copied before it is framed because its owner can still change it.
+ * payload. A descriptor beside a payload is a receipt: it is closed when the frame was passed on. The
+ * sender may be anything that inherited the socket: sizes are checked, and a memfd is copied before
+ * it is framed because its owner can still change it.
  */
 #include "messages.h"
 
@@ -139,10 +140,9 @@ static void frame_message(const struct message *m, struct outlet *o)
 		outlet_say(o, "channel: a message of %zu bytes has no type, dropped", m->n);
 	else if (!is_program_type(type))
 		outlet_say(o, "channel: a message of type %u, dropped", type);
-	else if (m->n_fds > 1 || (m->n_fds == 1 && m->n > TYPE_SIZE))
-		outlet_say(o, "channel: a message with %zu descriptors and %zu bytes, dropped",
-			   m->n_fds, m->n - TYPE_SIZE);
-	else if (m->n_fds == 1)
+	else if (m->n_fds > 1)
+		outlet_say(o, "channel: a message with %zu descriptors, dropped", m->n_fds);
+	else if (m->n_fds == 1 && m->n == TYPE_SIZE)
 		send_memfd(o, (uint16_t)type, m->fds[0]);
 	else
 		outlet_send(o, (uint16_t)type, m->bytes + TYPE_SIZE, m->n - TYPE_SIZE);

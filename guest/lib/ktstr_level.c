@@ -41,8 +41,8 @@ static void begin_locked(struct ktstr *t, const char *name)
 	t->n_unsaid = 0;
 	atomic_store_explicit(&t->measured, 0, memory_order_relaxed);
 	(void)snprintf(t->name, sizeof(t->name), "%s", name);
-	t->start_ns = now_ns();
 	ktstr_report_start(t);
+	t->start_ns = now_ns();
 }
 
 void ktstr_level_begin(struct ktstr *t, const char *name)

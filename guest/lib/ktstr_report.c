@@ -2,12 +2,18 @@
 
 #include <endian.h>
 #include <errno.h>
+#include <fcntl.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/socket.h>
+#include <unistd.h>
 
 #include "ktstr_json.h"
+
+/* How long a test waits for the receipt of its start: PID 1 may be starved by the scheduler under test. */
+enum { RECEIPT_MS = 1000 };
 
 const char *ktstr_report_outcome_name(enum outcome outcome)
 {
@@ -59,25 +65,57 @@ static bool begin_record(struct record *r, const struct ktstr *t, const char *na
 	return true;
 }
 
-static int send_message(int fd, enum frame_type type, char *text, size_t n)
+/* @receipt_fd goes along, -1: none. */
+static int send_message(int fd, enum frame_type type, const struct record *r, int receipt_fd)
 {
 	uint32_t type_le = htole32(type);
-	struct iovec iov[] = { { &type_le, sizeof(type_le) }, { text, n } };
+	struct iovec iov[] = { { &type_le, sizeof(type_le) }, { r->text, r->n } };
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control = { 0 };
 	struct msghdr message = { .msg_iov = iov, .msg_iovlen = ARRAY_SIZE(iov) };
 	ssize_t sent;
 
+	if (receipt_fd >= 0) {
+		message.msg_control = control.bytes;
+		message.msg_controllen = sizeof(control.bytes);
+		struct cmsghdr *c = CMSG_FIRSTHDR(&message);
+		*c = (struct cmsghdr){ CMSG_LEN(sizeof(int)), SOL_SOCKET, SCM_RIGHTS };
+		memcpy(CMSG_DATA(c), &receipt_fd, sizeof(int));
+	}
 	do {
 		sent = sendmsg(fd, &message, MSG_NOSIGNAL);
 	} while (sent < 0 && errno == EINTR);
 	return sent < 0 ? -errno : 0;
 }
 
+/* Comes back when PID 1 has passed the message on. */
+static int send_with_receipt(int fd, enum frame_type type, const struct record *r)
+{
+	int ends[2];
+
+	if (pipe2(ends, O_CLOEXEC) < 0)
+		return send_message(fd, type, r, -1);
+	int res = send_message(fd, type, r, ends[1]);
+	close(ends[1]);
+	struct pollfd p = { .fd = ends[0] };
+	if (res == 0)
+		(void)poll(&p, 1, RECEIPT_MS); /* sooner or later, the message is under way */
+	close(ends[0]);
+	return res;
+}
+
 static void send_record(struct record *r, const struct ktstr *t, enum frame_type type)
 {
+	int fd = t->session->channel_fd;
+
 	fputc('}', r->f);
 	int res = fclose(r->f) == 0 ? 0 : -errno;
+	/* A test may be the last thing that its kernel does: then the host knows which. */
 	if (res == 0)
-		res = send_message(t->session->channel_fd, type, r->text, r->n);
+		res = type == FRAME_SCENARIO_START ? send_with_receipt(fd, type, r)
+						   : send_message(fd, type, r, -1);
 	if (res < 0)
 		fprintf(stderr, "ktstr: a record is lost: %s\n", strerrordesc_np(-res));
 	free(r->text);

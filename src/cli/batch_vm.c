@@ -261,7 +261,7 @@ static uint64_t limit_ns(const struct batch_vm *vm, uint64_t base_s, uint64_t pe
 	return (uint64_t)((double)ns * vm->config.slack);
 }
 
-static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *err)
+static int spawn(struct batch_vm *vm, struct error *err)
 {
 	const struct planned_test *test = vm->config.test;
 	const struct run_options *o = &test->options;
@@ -279,7 +279,7 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 	if (kernel->is_linux && guest_setup_suffix(base, o, &vm->suffix, &suffix_len, err) < 0)
 		return err->code;
 	guest_setup_cmdline(o, &vm->cmdline);
-	struct session_config config = {
+	const struct session_config config = {
 		.vm = { .kernel = kernel,
 			.initrd_fd = base->base_fd,
 			.initrd_len = base->base_len,
@@ -297,16 +297,15 @@ static int spawn(struct batch_vm *vm, uint64_t *ret_timeout_ns, struct error *er
 			.net = o->net ? &net : NULL },
 		.backend = vm->config.backend,
 		.relay_fd = -1,
-		.boot_timeout_ns = limit_ns(vm, BOOT_TIMEOUT_S, BOOT_TIMEOUT_PER_CPU_MS),
-		.command_timeout_ns = limit_ns(vm, o->timeout_s, COMMAND_TIMEOUT_PER_CPU_MS),
+		.boot_timeout_ns = vm->boot_timeout_ns,
+		.command_timeout_ns = vm->command_timeout_ns,
+		.timeout_ns = vm->boot_timeout_ns + vm->command_timeout_ns,
 		.has_init = true,
 		.confine = true,
 		.lock_fds = locks,
 		.n_lock_fds = reservation_lock_fds(place, locks),
 		.cgroup_fd = vm->place.cgroup.is_active ? &vm->place.cgroup.procs_fd : NULL,
 	};
-	config.timeout_ns = config.boot_timeout_ns + config.command_timeout_ns;
-	*ret_timeout_ns = config.timeout_ns;
 	if (vm_process_exec(vm->config.images->vm_program_fd, &config, &vm->process, err) < 0)
 		return err->code;
 	vm->state = BATCH_VM_RUNNING;
@@ -326,10 +325,12 @@ static void on_overdue(struct reactor_op *op, int res, bool more UNUSED)
 static int start(struct batch_vm *vm, struct error *err)
 {
 	struct reactor *r = vm->config.reactor;
-	uint64_t timeout_ns = 0;
 
 	vm->start_ns = clock_now_ns(); /* the wait for a place is none of the test's time */
-	if (spawn(vm, &timeout_ns, err) < 0)
+	vm->boot_timeout_ns = limit_ns(vm, BOOT_TIMEOUT_S, BOOT_TIMEOUT_PER_CPU_MS);
+	vm->command_timeout_ns =
+	    limit_ns(vm, vm->config.test->options.timeout_s, COMMAND_TIMEOUT_PER_CPU_MS);
+	if (spawn(vm, err) < 0)
 		return err->code;
 	vm->pid_fd = (int)syscall(SYS_pidfd_open, vm->process.pid, 0);
 	if (vm->pid_fd < 0)
@@ -338,7 +339,9 @@ static int start(struct batch_vm *vm, struct error *err)
 		return err->code;
 	vm->process.link_fd = -1;
 	reactor_poll(r, &vm->exit_poll, vm->pid_fd, POLLIN, on_exit_poll);
-	reactor_timer(r, &vm->overdue, vm->start_ns + timeout_ns + OVERDUE_GRACE_S * NS_PER_S,
+	reactor_timer(r, &vm->overdue,
+		      vm->start_ns + vm->boot_timeout_ns + vm->command_timeout_ns +
+			  OVERDUE_GRACE_S * NS_PER_S,
 		      on_overdue);
 	return 0;
 }

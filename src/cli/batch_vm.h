@@ -45,6 +45,8 @@ struct batch_vm {
 	size_t job;       /* the owner's */
 	enum batch_vm_state state;
 	uint64_t start_ns, end_ns; /* launch, verdict */
+	uint64_t boot_timeout_ns,
+	    command_timeout_ns; /* what it may take, as crowded as it may be */
 	struct run_result result;
 	struct sink output; /* what the test printed */
 	struct verdict verdict;

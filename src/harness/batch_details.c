@@ -47,6 +47,27 @@ static const char *last_lines(const char *text, size_t n_lines)
 	return n_lines ? text : "";
 }
 
+/* Of the kernel's words on PID 1: "[ 1.2]   with arguments:", "[ 1.2]     /init", and so on. */
+static bool is_continued(const char *line)
+{
+	const char *words = strstr(line, "] ");
+
+	return words && words < strchrnul(line, '\n') && strncmp(words, "]   ", 4) == 0;
+}
+
+/* A kernel's own start says nothing about a test. One that did not come as far as PID 1 has said it all. */
+static const char *after_boot(const char *log)
+{
+	static const char init[] = "] Run /init as init process\n";
+	const char *p = strstr(log, init);
+
+	if (!p)
+		return log;
+	for (p += strlen(init); is_continued(p); p += *p == '\n')
+		p = strchrnul(p, '\n');
+	return p;
+}
+
 /* "pair/often/fast", from the test's own name on downwards without it. */
 static void add_path(struct buf *ret, const struct test_result *r)
 {
@@ -145,7 +166,8 @@ void batch_details(const struct batch_test *t, size_t log_lines, struct buf *ret
 	add_subtests(ret, t);
 	add_section(ret, "panic", batch_text(e->panic));
 	add_section(ret, "a program crashed in the guest", batch_text(e->crash));
-	add_section(ret, "kernel log, its end", last_lines(batch_text(e->log_tail), log_lines));
+	add_section(ret, "kernel log, its end",
+		    last_lines(after_boot(batch_text(e->log_tail)), log_lines));
 	add_course(ret, t);
 	add_resources(ret, &t->resources);
 	if (*batch_text(t->output))

@@ -198,6 +198,29 @@ int fake_driver_add_indirect(struct fake_driver *d, uint32_t q_idx, const struct
 	return head;
 }
 
+int fake_driver_add_best(struct fake_driver *d, uint32_t q_idx, const struct fake_seg *segs,
+			 uint16_t n)
+{
+	return d->features >> VIRTIO_RING_F_INDIRECT_DESC & 1
+		   ? fake_driver_add_indirect(d, q_idx, segs, n)
+		   : fake_driver_add(d, q_idx, segs, n);
+}
+
+uint16_t fake_segs_cut(struct fake_seg *segs, gpa_t gpa, uint32_t n, uint16_t pieces,
+		       bool is_writable)
+{
+	uint16_t i = 0;
+
+	while (n > 0) {
+		uint32_t len = i + 1 == pieces ? n : (uint32_t)num_min(n, n / pieces | 1);
+
+		segs[i++] = (struct fake_seg){ gpa, len, is_writable };
+		gpa.addr += len;
+		n -= len;
+	}
+	return i;
+}
+
 bool fake_driver_kick(struct fake_driver *d, uint32_t q_idx)
 {
 	struct fake_queue *q = &d->queues[q_idx];

@@ -63,6 +63,12 @@ int fake_driver_add(struct fake_driver *d, uint32_t q_idx, const struct fake_seg
 /* The same through an indirect table of its own (not freed). */
 int fake_driver_add_indirect(struct fake_driver *d, uint32_t q_idx, const struct fake_seg *segs,
 			     uint16_t n);
+/* As a real driver would: by an indirect table if that was negotiated. */
+int fake_driver_add_best(struct fake_driver *d, uint32_t q_idx, const struct fake_seg *segs,
+			 uint16_t n);
+/* @n bytes at @gpa as up to @pieces segments of odd sizes; returns how many. */
+uint16_t fake_segs_cut(struct fake_seg *segs, gpa_t gpa, uint32_t n, uint16_t pieces,
+		       bool is_writable);
 /* Kicks if the device asked for one; returns whether. */
 bool fake_driver_kick(struct fake_driver *d, uint32_t q_idx);
 /* The next used chain; its descriptors are free again. */

@@ -11,25 +11,9 @@
 #include "arch/x86_64/acpi.h"
 #include "base/num.h"
 #include "base/topology_text.h"
+#include "table_bytes.h"
 
 enum { AT = 0xE0000 };
-
-static uint64_t number(const uint8_t *p, size_t off, size_t n)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, p + off, n);
-	return v;
-}
-
-static uint8_t sum(const uint8_t *p, size_t n)
-{
-	uint8_t s = 0;
-
-	while (n--)
-		s = (uint8_t)(s + *p++);
-	return s;
-}
 
 static struct buf build(const char *topology)
 {
@@ -52,24 +36,24 @@ static const uint8_t *table_at(const struct buf *image, uint64_t addr, const cha
 	assert_int_equal(addr % 16, 0);
 	const uint8_t *t = image->data + (addr - AT);
 	assert_memory_equal(t, signature, 4);
-	assert_in_range(number(t, 4, 4), 36, AT + image->len - addr);
-	assert_int_equal(sum(t, number(t, 4, 4)), 0);
+	assert_in_range(table_number(t, 4, 4), 36, AT + image->len - addr);
+	assert_int_equal(table_sum(t, table_number(t, 4, 4)), 0);
 	return t;
 }
 
 static const uint8_t *xsdt_of(const struct buf *image)
 {
-	return table_at(image, number(image->data, 24, 8), "XSDT");
+	return table_at(image, table_number(image->data, 24, 8), "XSDT");
 }
 
 static const uint8_t *fadt_of(const struct buf *image)
 {
-	return table_at(image, number(xsdt_of(image), 36, 8), "FACP");
+	return table_at(image, table_number(xsdt_of(image), 36, 8), "FACP");
 }
 
 static const uint8_t *madt_of(const struct buf *image)
 {
-	return table_at(image, number(xsdt_of(image), 44, 8), "APIC");
+	return table_at(image, table_number(xsdt_of(image), 44, 8), "APIC");
 }
 
 static void test_rsdp_both_checksums_hold(void **state)
@@ -77,11 +61,11 @@ static void test_rsdp_both_checksums_hold(void **state)
 	struct buf image = build("1,1,1,1");
 
 	assert_memory_equal(image.data, "RSD PTR ", 8);
-	assert_int_equal(sum(image.data, 20), 0);
-	assert_int_equal(sum(image.data, 36), 0);
-	assert_int_equal(number(image.data, 15, 1), 2);
-	assert_int_equal(number(xsdt_of(&image), 4, 4), 36 + 2 * 8);
-	assert_int_equal(number(xsdt_of(&image), 8, 1), 1);
+	assert_int_equal(table_sum(image.data, 20), 0);
+	assert_int_equal(table_sum(image.data, 36), 0);
+	assert_int_equal(table_number(image.data, 15, 1), 2);
+	assert_int_equal(table_number(xsdt_of(&image), 4, 4), 36 + 2 * 8);
+	assert_int_equal(table_number(xsdt_of(&image), 8, 1), 1);
 	buf_fini(&image);
 }
 
@@ -89,25 +73,25 @@ static void test_fadt_hardware_reduced_with_reset_and_sleep_ports(void **state)
 {
 	struct buf image = build("1,1,1,1");
 	const uint8_t *fadt = fadt_of(&image);
-	uint64_t flags = number(fadt, 112, 4);
+	uint64_t flags = table_number(fadt, 112, 4);
 
-	assert_int_equal(number(fadt, 4, 4), 276);
+	assert_int_equal(table_number(fadt, 4, 4), 276);
 	assert_true(flags & 1u << 20);
 	assert_true(flags & 1u << 10);
-	assert_int_equal(number(fadt, 109, 2),
+	assert_int_equal(table_number(fadt, 109, 2),
 			 1 << 2 | 1 << 5); /* no VGA, no RTC; no 8042, no legacy devices */
-	assert_int_equal(number(fadt, 116, 1), 1);
-	assert_int_equal(number(fadt, 120, 8), 0x600);
-	assert_int_equal(number(fadt, 128, 1), 1);
-	assert_int_equal(number(fadt, 248, 8), 0x601);
-	assert_int_equal(number(fadt, 260, 8), 0x602);
-	(void)table_at(&image, number(fadt, 140, 8), "DSDT");
+	assert_int_equal(table_number(fadt, 116, 1), 1);
+	assert_int_equal(table_number(fadt, 120, 8), 0x600);
+	assert_int_equal(table_number(fadt, 128, 1), 1);
+	assert_int_equal(table_number(fadt, 248, 8), 0x601);
+	assert_int_equal(table_number(fadt, 260, 8), 0x602);
+	(void)table_at(&image, table_number(fadt, 140, 8), "DSDT");
 	buf_fini(&image);
 }
 
 static bool contains(const uint8_t *table, const void *bytes, size_t n)
 {
-	return memmem(table, number(table, 4, 4), bytes, n) != NULL;
+	return memmem(table, table_number(table, 4, 4), bytes, n) != NULL;
 }
 
 static void test_dsdt_announces_only_the_devices_that_exist(void **state)
@@ -127,7 +111,8 @@ static void test_dsdt_announces_only_the_devices_that_exist(void **state)
 		struct buf image;
 
 		acpi_build(&boot, AT, &image);
-		const uint8_t *dsdt = table_at(&image, number(fadt_of(&image), 140, 8), "DSDT");
+		const uint8_t *dsdt =
+		    table_at(&image, table_number(fadt_of(&image), 140, 8), "DSDT");
 		assert_int_equal(contains(dsdt, console, sizeof(console)), boot.console);
 		assert_int_equal(contains(dsdt, blk, sizeof(blk)), boot.blk);
 		assert_int_equal(contains(dsdt, net, sizeof(net)), boot.net);
@@ -148,8 +133,8 @@ static void check_madt(const char *text)
 	uint32_t cpu = 0, n_ioapics = 0;
 
 	assert_int_equal(topology_parse(text, &t, &err), 0);
-	assert_int_equal(number(madt, 36, 4), 0xFEE00000);
-	for (size_t off = 44; off < number(madt, 4, 4); off += madt[off + 1]) {
+	assert_int_equal(table_number(madt, 36, 4), 0xFEE00000);
+	for (size_t off = 44; off < table_number(madt, 4, 4); off += madt[off + 1]) {
 		const uint8_t *e = madt + off;
 		uint32_t id = cpu < topology_n_cpus(&t) ? topology_apic_id(&t, cpu) : UINT32_MAX;
 
@@ -157,16 +142,16 @@ static void check_madt(const char *text)
 			assert_in_range(id, 0, 254);
 			assert_int_equal(e[2], cpu++);
 			assert_int_equal(e[3], id);
-			assert_int_equal(number(e, 4, 4), 1);
+			assert_int_equal(table_number(e, 4, 4), 1);
 		} else if (e[0] == 9) {
 			assert_in_range(id, 255, 65535);
-			assert_int_equal(number(e, 4, 4), id);
-			assert_int_equal(number(e, 8, 4), 1);
-			assert_int_equal(number(e, 12, 4), cpu++);
+			assert_int_equal(table_number(e, 4, 4), id);
+			assert_int_equal(table_number(e, 8, 4), 1);
+			assert_int_equal(table_number(e, 12, 4), cpu++);
 		} else {
 			assert_int_equal(e[0], 1);
-			assert_int_equal(number(e, 4, 4), 0xFEC00000);
-			assert_int_equal(number(e, 8, 4), 0);
+			assert_int_equal(table_number(e, 4, 4), 0xFEC00000);
+			assert_int_equal(table_number(e, 8, 4), 0);
 			n_ioapics++;
 		}
 	}
@@ -189,7 +174,7 @@ static void check_madt_body(const char *topology, const uint8_t *want, size_t n)
 	struct buf image = build(topology);
 	const uint8_t *madt = madt_of(&image);
 
-	assert_int_equal(number(madt, 4, 4), 36 + n);
+	assert_int_equal(table_number(madt, 4, 4), 36 + n);
 	assert_memory_equal(madt + 36, want, n);
 	buf_fini(&image);
 }
@@ -258,9 +243,9 @@ static void test_xsdt_numa_tables_only_where_there_is_something_to_tell(void **s
 		struct buf image = build(cases[i].topology);
 		const uint8_t *xsdt = xsdt_of(&image);
 
-		assert_int_equal(number(xsdt, 4, 4), 36 + 8 * cases[i].n);
+		assert_int_equal(table_number(xsdt, 4, 4), 36 + 8 * cases[i].n);
 		for (size_t k = 0; k < cases[i].n; k++)
-			(void)table_at(&image, number(xsdt, 36 + 8 * k, 8), signatures[k]);
+			(void)table_at(&image, table_number(xsdt, 36 + 8 * k, 8), signatures[k]);
 		buf_fini(&image);
 	}
 }
@@ -269,8 +254,8 @@ static void test_madt_pcat_compat_only_with_a_pic(void **state)
 {
 	struct buf small = build("1,1,255,1"), large = build("1,1,256,1");
 
-	assert_int_equal(number(madt_of(&small), 40, 4), 1);
-	assert_int_equal(number(madt_of(&large), 40, 4), 0);
+	assert_int_equal(table_number(madt_of(&small), 40, 4), 1);
+	assert_int_equal(table_number(madt_of(&large), 40, 4), 0);
 	buf_fini(&small);
 	buf_fini(&large);
 }

@@ -15,14 +15,7 @@
 #include "base/num.h"
 #include "base/topology_text.h"
 #include "support/topologies.h"
-
-static uint64_t number(const uint8_t *p, size_t off, size_t n)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, p + off, n);
-	return v;
-}
+#include "table_bytes.h"
 
 struct machine {
 	struct topology t;
@@ -64,7 +57,7 @@ static void check_body(const struct machine *m, size_t table, const uint8_t *wan
 	const uint8_t *t = m->image.data + table;
 	uint8_t sum = 0;
 
-	assert_int_equal(number(t, 4, 4), 36 + n);
+	assert_int_equal(table_number(t, 4, 4), 36 + n);
 	assert_memory_equal(t + 36, want, n);
 	for (size_t i = 0; i < 36 + n; i++)
 		sum = (uint8_t)(sum + t[i]);
@@ -185,24 +178,25 @@ static void check_srat(const struct machine *m)
 	uint32_t cpu = 0;
 	size_t range = 0;
 
-	for (size_t off = 48; off < number(srat, 4, 4); off += srat[off + 1]) {
+	for (size_t off = 48; off < table_number(srat, 4, 4); off += srat[off + 1]) {
 		const uint8_t *e = srat + off;
 
 		if (e[0] == 1) {
 			const struct memory_range *r = &m->memory.ranges[range++];
 			assert_int_equal(e[1], 40);
-			assert_int_equal(number(e, 2, 4), r->node);
-			assert_int_equal(number(e, 8, 8), r->gpa);
-			assert_int_equal(number(e, 16, 8), r->len);
-			assert_int_equal(number(e, 28, 4), 1);
+			assert_int_equal(table_number(e, 2, 4), r->node);
+			assert_int_equal(table_number(e, 8, 8), r->gpa);
+			assert_int_equal(table_number(e, 16, 8), r->len);
+			assert_int_equal(table_number(e, 28, 4), 1);
 			continue;
 		}
 		uint32_t id = topology_apic_id(&m->t, cpu), node = topology_cpu_node(&m->t, cpu);
 		assert_int_equal(range, 0); /* processors first: their nodes get their numbers */
 		assert_int_equal(e[0], id <= 254 ? 0 : 2);
-		assert_int_equal(e[0] ? number(e, 4, 4) : e[2] | number(e, 9, 3) << 8, node);
-		assert_int_equal(e[0] ? number(e, 8, 4) : e[3], id);
-		assert_int_equal(number(e, e[0] ? 12 : 4, 4), 1);
+		assert_int_equal(e[0] ? table_number(e, 4, 4) : e[2] | table_number(e, 9, 3) << 8,
+				 node);
+		assert_int_equal(e[0] ? table_number(e, 8, 4) : e[3], id);
+		assert_int_equal(table_number(e, e[0] ? 12 : 4, 4), 1);
 		cpu++;
 	}
 	assert_int_equal(cpu, topology_n_cpus(&m->t));
@@ -214,8 +208,8 @@ static void check_slit(const struct machine *m)
 	const uint8_t *slit = m->image.data + m->slit;
 	uint32_t n = m->t.n_nodes;
 
-	assert_int_equal(number(slit, 4, 4), 44 + n * n);
-	assert_int_equal(number(slit, 36, 8), n);
+	assert_int_equal(table_number(slit, 4, 4), 44 + n * n);
+	assert_int_equal(table_number(slit, 36, 8), n);
 	for (uint32_t i = 0; i < n; i++)
 		for (uint32_t j = 0; j < n; j++)
 			assert_int_equal(slit[44 + i * n + j], m->t.distances[i][j]);
@@ -224,8 +218,8 @@ static void check_slit(const struct machine *m)
 /* What Linux shows in sysfs is the initiator's row: exactly the declaration. */
 static void check_locality(const struct machine *m, const uint8_t *e)
 {
-	uint32_t n_from = (uint32_t)number(e, 12, 4), n_to = (uint32_t)number(e, 16, 4);
-	uint64_t unit = number(e, 24, 8);
+	uint32_t n_from = (uint32_t)table_number(e, 12, 4), n_to = (uint32_t)table_number(e, 16, 4);
+	uint64_t unit = table_number(e, 24, 8);
 	const uint8_t *entries = e + 32 + 4 * n_from + 4 * n_to;
 	bool is_latency = e[9] == 0;
 
@@ -234,16 +228,16 @@ static void check_locality(const struct machine *m, const uint8_t *e)
 	if (is_latency)
 		assert_int_equal(unit, 1000);
 	for (uint32_t from = 0; from < n_from; from++)
-		assert_int_equal(number(e, 32 + 4 * from, 4), from);
+		assert_int_equal(table_number(e, 32 + 4 * from, 4), from);
 	for (uint32_t to = 0; to < n_to; to++) {
 		const struct topology_node *n = &m->t.nodes[to];
 		uint32_t near = topology_node_initiator(&m->t, to);
-		uint64_t told = number(entries, 2 * (near * n_to + to), 2);
+		uint64_t told = table_number(entries, 2 * (near * n_to + to), 2);
 
 		assert_int_equal(is_latency ? told : told * unit,
 				 is_latency ? n->latency_ns : n->bandwidth_mbs);
 		for (uint32_t from = 0; from < n_from; from++) {
-			uint64_t other = number(entries, 2 * (from * n_to + to), 2);
+			uint64_t other = table_number(entries, 2 * (from * n_to + to), 2);
 			assert_int_equal(other == 0, told == 0);
 			assert_int_not_equal(other, 0xFFFF);
 			assert_true(is_latency ? other >= told || from == near
@@ -254,15 +248,15 @@ static void check_locality(const struct machine *m, const uint8_t *e)
 
 static void check_cache(const struct machine *m, const uint8_t *e)
 {
-	const struct topology_cache *c = &m->t.nodes[number(e, 8, 4)].cache;
-	uint64_t attributes = number(e, 24, 4);
+	const struct topology_cache *c = &m->t.nodes[table_number(e, 8, 4)].cache;
+	uint64_t attributes = table_number(e, 24, 4);
 
-	assert_int_equal(number(e, 16, 8), c->size);
+	assert_int_equal(table_number(e, 16, 8), c->size);
 	assert_int_equal(attributes & 0xFF, 0x11);
 	assert_int_equal(attributes >> 8 & 0xF, c->indexing == TOPOLOGY_CACHE_COMPLEX ? 2 : 1);
 	assert_int_equal(attributes >> 12 & 0xF, c->policy == TOPOLOGY_CACHE_WRITE_THROUGH ? 2 : 1);
 	assert_int_equal(attributes >> 16, c->line);
-	assert_int_equal(number(e, 30, 2), 0);
+	assert_int_equal(table_number(e, 30, 2), 0);
 }
 
 static void check_hmat(const struct machine *m)
@@ -270,21 +264,23 @@ static void check_hmat(const struct machine *m)
 	const uint8_t *hmat = m->image.data + m->hmat;
 	uint32_t counts[3] = { 0 }, n_caches = 0;
 
-	for (size_t off = 40; off < number(hmat, 4, 4); off += number(hmat, off + 4, 4)) {
+	for (size_t off = 40; off < table_number(hmat, 4, 4);
+	     off += table_number(hmat, off + 4, 4)) {
 		const uint8_t *e = hmat + off;
 
-		assert_in_range(number(e, 0, 2), 0, 2);
-		if (number(e, 0, 2) == 0) {
+		assert_in_range(table_number(e, 0, 2), 0, 2);
+		if (table_number(e, 0, 2) == 0) {
 			uint32_t node = counts[0];
-			assert_int_equal(number(e, 8, 2), 1);
-			assert_int_equal(number(e, 12, 4), topology_node_initiator(&m->t, node));
-			assert_int_equal(number(e, 16, 4), node);
-		} else if (number(e, 0, 2) == 1) {
+			assert_int_equal(table_number(e, 8, 2), 1);
+			assert_int_equal(table_number(e, 12, 4),
+					 topology_node_initiator(&m->t, node));
+			assert_int_equal(table_number(e, 16, 4), node);
+		} else if (table_number(e, 0, 2) == 1) {
 			check_locality(m, e);
 		} else {
 			check_cache(m, e);
 		}
-		counts[number(e, 0, 2)]++;
+		counts[table_number(e, 0, 2)]++;
 	}
 	for (uint32_t i = 0; i < m->t.n_nodes; i++)
 		n_caches += m->t.nodes[i].cache.size != 0;

@@ -9,25 +9,9 @@
 
 #include "arch/x86_64/mptable.h"
 #include "base/topology_text.h"
+#include "table_bytes.h"
 
 enum { AT = 0xFE000 };
-
-static uint64_t number(const uint8_t *p, size_t off, size_t n)
-{
-	uint64_t v = 0;
-
-	memcpy(&v, p + off, n);
-	return v;
-}
-
-static uint8_t sum(const uint8_t *p, size_t n)
-{
-	uint8_t s = 0;
-
-	while (n--)
-		s = (uint8_t)(s + *p++);
-	return s;
-}
 
 static struct topology parse(const char *text)
 {
@@ -40,7 +24,7 @@ static struct topology parse(const char *text)
 
 static void check_interrupt(const uint8_t *e, uint32_t *n_pins, uint32_t *lints)
 {
-	assert_int_equal(number(e, 2, 2), 0); /* as the bus */
+	assert_int_equal(table_number(e, 2, 2), 0); /* as the bus */
 	assert_int_equal(e[4], 0);
 	if (e[0] == 3) {
 		assert_int_equal(e[1], 0);
@@ -64,14 +48,14 @@ static void check_topology(const struct topology *t)
 	mptable_build(t, AT, &image);
 	const uint8_t *pointer = image.data, *table = image.data + 16;
 	assert_memory_equal(pointer, "_MP_", 4);
-	assert_int_equal(number(pointer, 4, 4), AT + 16);
+	assert_int_equal(table_number(pointer, 4, 4), AT + 16);
 	assert_int_equal(pointer[8], 1);
 	assert_int_equal(pointer[9], 4);
-	assert_int_equal(sum(pointer, 16), 0);
+	assert_int_equal(table_sum(pointer, 16), 0);
 	assert_memory_equal(table, "PCMP", 4);
-	assert_int_equal(number(table, 4, 2), image.len - 16);
-	assert_int_equal(sum(table, image.len - 16), 0);
-	assert_int_equal(number(table, 36, 4), 0xFEE00000);
+	assert_int_equal(table_number(table, 4, 2), image.len - 16);
+	assert_int_equal(table_sum(table, image.len - 16), 0);
+	assert_int_equal(table_number(table, 36, 4), 0xFEE00000);
 	for (size_t off = 44; off < image.len - 16; n_entries++) {
 		const uint8_t *e = table + off;
 
@@ -90,14 +74,14 @@ static void check_topology(const struct topology *t)
 			if (e[0] == 1)
 				assert_memory_equal(e + 2, "ISA   ", 6);
 			else
-				assert_int_equal(number(e, 4, 4), 0xFEC00000);
+				assert_int_equal(table_number(e, 4, 4), 0xFEC00000);
 		}
 		off += 8;
 	}
 	assert_int_equal(cpu, topology_n_cpus(t));
 	assert_int_equal(n_pins, 24);
 	assert_int_equal(lints, 3);
-	assert_int_equal(n_entries, number(table, 34, 2));
+	assert_int_equal(n_entries, table_number(table, 34, 2));
 	assert_true(image.len <= 0x2000);
 	buf_fini(&image);
 }

@@ -157,6 +157,33 @@ static void test_details_keep_the_end_of_the_log(void **state UNUSED)
 	assert_string_equal(buf_str(&text), "kernel log, its end:\n  1\n  2\n  3\n  4\n");
 }
 
+static void expect_log(const char *log, const char *shown)
+{
+	CLEANUP(batch_result_fini) struct batch_result b = { 0 };
+	CLEANUP(buf_fini) struct buf text = { 0 };
+
+	batch_result_init(&b);
+	struct batch_test *t = failure(&b, "why");
+	batch_set_tail(&t->evidence.log_tail, log, strlen(log));
+	batch_details(t, 9, &text);
+	assert_string_equal(buf_str(&text), shown);
+}
+
+#define BOOTED                                                                                     \
+	"[    1.0] Run /init as init process\n"                                                    \
+	"[    1.0]   with arguments:\n"                                                            \
+	"[    1.0]     /init\n"
+
+static void test_details_leave_the_boot_out(void **state UNUSED)
+{
+	expect_log("[    0.1] one\n" BOOTED, "");
+	expect_log("[    0.1] one\n" BOOTED "[    2.0] two\n[    2.1]   three\n",
+		   "kernel log, its end:\n  [    2.0] two\n  [    2.1]   three\n");
+	expect_log(BOOTED "[    2.0]", "kernel log, its end:\n  [    2.0]\n");
+	expect_log(BOOTED "[    2.0]   ", "");
+	expect_log("[    0.1] one\n", "kernel log, its end:\n  [    0.1] one\n");
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -165,6 +192,7 @@ int main(void)
 		cmocka_unit_test(test_summary_fits_its_width),
 		cmocka_unit_test(test_summary_tells_each_failure_once_and_counts),
 		cmocka_unit_test(test_details_keep_the_end_of_the_log),
+		cmocka_unit_test(test_details_leave_the_boot_out),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

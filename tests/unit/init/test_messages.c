@@ -1,6 +1,7 @@
 /* The command's own channel: messages become frames, bad ones become a line on standard error. */
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mman.h>
@@ -68,6 +69,7 @@ static void send_message(struct fixture *x, uint32_t type, const void *payload, 
 	free(message);
 }
 
+/* @extra bytes of payload go along. */
 static void send_fds(struct fixture *x, uint32_t type, size_t extra, const int *fds, size_t n_fds)
 {
 	union {
@@ -175,7 +177,7 @@ static void test_pump_bad_messages_are_told_and_dropped(void **state)
 	int fds[6];
 	for (size_t i = 0; i < ARRAY_SIZE(fds); i++)
 		fds[i] = make_memfd(8);
-	send_fds(x, FRAME_TEST_RESULT, 1, fds, 1); /* with bytes beside it */
+	send_fds(x, FRAME_TEST_RESULT, 1, fds, 2);
 	send_fds(x, FRAME_TEST_RESULT, 0, fds, 2);
 	send_fds(x, FRAME_TEST_RESULT, 0, fds, 6);
 	send_fds(x, FRAME_TEST_RESULT, 0, &x->init_fd, 1);
@@ -190,6 +192,29 @@ static void test_pump_bad_messages_are_told_and_dropped(void **state)
 	assert_int_equal(x->host.n_frames[FRAME_STDERR], 3 + ARRAY_SIZE(types) + 5);
 	assert_int_equal(x->host.n_frames[FRAME_TEST_RESULT], 0);
 	assert_int_equal(x->host.n_frames[FRAME_EXIT], 0);
+	assert_int_equal(count_fds(), n_before);
+}
+
+static void test_pump_receipt_is_closed_once_the_frame_is_passed_on(void **state)
+{
+	struct fixture *x = *state;
+	int n_before = count_fds();
+	int receipt[2];
+
+	assert_int_equal(pipe2(receipt, O_CLOEXEC), 0);
+	send_fds(x, FRAME_SCENARIO_START, 60, &receipt[1], 1);
+	close(receipt[1]);
+	struct pollfd p = { .fd = receipt[0] };
+	assert_int_equal(poll(&p, 1, 0), 0);
+	assert_int_equal(messages_pump(x->init_fd, &x->outlet), 1);
+	assert_int_equal(poll(&p, 1, 0), 1);
+	assert_int_equal(channel_pending(&x->outlet.channel), 0);
+	close(receipt[0]);
+
+	assert_true(host_pump(&x->host));
+	assert_int_equal(x->host.n_frames[FRAME_SCENARIO_START], 1);
+	assert_int_equal(x->host.n_bytes[FRAME_SCENARIO_START], 60);
+	assert_int_equal(x->host.n_frames[FRAME_STDERR], 0);
 	assert_int_equal(count_fds(), n_before);
 }
 
@@ -214,6 +239,8 @@ int main(void)
 						tear_down),
 		cmocka_unit_test_setup_teardown(test_pump_bad_messages_are_told_and_dropped, set_up,
 						tear_down),
+		cmocka_unit_test_setup_teardown(
+		    test_pump_receipt_is_closed_once_the_frame_is_passed_on, set_up, tear_down),
 		cmocka_unit_test_setup_teardown(test_pump_closed_channel_ends, set_up, tear_down),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -2,8 +2,10 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <poll.h>
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -47,14 +49,45 @@ static void read_text(int fd, char *text, size_t size)
 	close(fd);
 }
 
+static atomic_uint *n_receipts; /* shared with the program */
+
+unsigned int program_n_receipts(void)
+{
+	return atomic_load(n_receipts);
+}
+
+static ssize_t receive(const struct program *p, int fd, char *bytes, size_t size)
+{
+	union {
+		struct cmsghdr align;
+		char bytes[CMSG_SPACE(sizeof(int))];
+	} control;
+	struct iovec iov = { bytes, size };
+	struct msghdr header = { .msg_iov = &iov,
+				 .msg_iovlen = 1,
+				 .msg_control = control.bytes,
+				 .msg_controllen = sizeof(control.bytes) };
+	ssize_t n = recvmsg(fd, &header, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+
+	if (n > 0 && CMSG_FIRSTHDR(&header)) {
+		int receipt_fd;
+		memcpy(&receipt_fd, CMSG_DATA(CMSG_FIRSTHDR(&header)), sizeof(int));
+		if (p->slow_host)
+			usleep(20000);
+		atomic_fetch_add(n_receipts, 1);
+		close(receipt_fd);
+	}
+	return n;
+}
+
+/* Those that are there. */
 static void read_records(struct program *p, int fd)
 {
 	static char message[4 + TEST_RECORD_MAX + 1];
 	json_error_t why;
 	ssize_t n;
 
-	p->records = json_array();
-	while ((n = recv(fd, message, sizeof(message), MSG_DONTWAIT)) > 0) {
+	while ((n = receive(p, fd, message, sizeof(message))) > 0) {
 		assert_in_range(n, 5, 4 + TEST_RECORD_MAX);
 		uint32_t type;
 		memcpy(&type, message, 4);
@@ -66,17 +99,37 @@ static void read_records(struct program *p, int fd)
 		json_object_set_new(record, "type", json_integer(type));
 		json_array_append_new(p->records, record);
 	}
+}
+
+/* As PID 1 does: takes records while the program runs, which waits for the receipts of some. */
+static int attend(struct program *p, pid_t pid, int fd)
+{
+	struct pollfd event = { .fd = fd, .events = POLLIN };
+	pid_t gone;
+	int status;
+
+	p->records = json_array();
+	do {
+		(void)poll(&event, 1, 10);
+		gone = waitpid(pid, &status, WNOHANG);
+		read_records(p, fd);
+	} while (gone == 0);
+	assert_int_equal(gone, pid);
 	close(fd);
+	return WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
 }
 
 void program_run(struct program *p, const char *arg1, const char *arg2)
 {
 	char *argv[] = { "program", (char *)(uintptr_t)arg1, (char *)(uintptr_t)arg2, NULL };
-	int pair[2], status;
+	int pair[2];
 	int fds[2] = { memfd_create("out", MFD_CLOEXEC), memfd_create("err", MFD_CLOEXEC) };
 
 	assert_true(fds[0] >= 0 && fds[1] >= 0);
 	assert_int_equal(socketpair(AF_UNIX, SOCK_SEQPACKET, 0, pair), 0);
+	n_receipts = mmap(NULL, sizeof(*n_receipts), PROT_READ | PROT_WRITE,
+			  MAP_SHARED | MAP_ANONYMOUS, -1, 0);
+	assert_ptr_not_equal(n_receipts, MAP_FAILED);
 	fflush(NULL);
 	pid_t pid = fork();
 	assert_true(pid >= 0);
@@ -86,11 +139,10 @@ void program_run(struct program *p, const char *arg1, const char *arg2)
 		be_the_program(p, pair[1], child_fds, argv);
 	}
 	close(pair[1]);
-	assert_int_equal(waitpid(pid, &status, 0), pid);
-	p->status = WIFEXITED(status) ? WEXITSTATUS(status) : -WTERMSIG(status);
+	p->status = attend(p, pid, pair[0]);
 	read_text(fds[0], p->out, sizeof(p->out));
 	read_text(fds[1], p->err, sizeof(p->err));
-	read_records(p, pair[0]);
+	munmap(n_receipts, sizeof(*n_receipts));
 }
 
 void program_run_test(struct program *p, void (*run)(struct ktstr *t))

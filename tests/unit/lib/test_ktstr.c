@@ -474,6 +474,27 @@ static void test_what_was_said_before_a_death_has_arrived(void **state)
 	program_fini(&p);
 }
 
+static void is_known(struct ktstr *t, void *n_started)
+{
+	KTSTR_CHECK(t, program_n_receipts() == *(unsigned int *)n_started, "nobody knows it");
+}
+
+static void starts_twice(struct ktstr *t)
+{
+	is_known(t, &(unsigned int){ 1 });
+	ktstr_subtest(t, "sub", is_known, &(unsigned int){ 2 });
+}
+
+/* Or the host would not know what a kernel was doing when it died. */
+static void test_nothing_runs_before_its_start_is_known(void **state)
+{
+	struct program p = { .slow_host = true };
+
+	program_run_test(&p, starts_twice);
+	expect_result(&p, TEST_EXIT_PASS, "PASS", "");
+	program_fini(&p);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -492,6 +513,7 @@ int main(void)
 		cmocka_unit_test(test_exit_inside_of_a_test_is_no_pass),
 		cmocka_unit_test(test_child_that_returns_fails_the_test_once),
 		cmocka_unit_test(test_what_was_said_before_a_death_has_arrived),
+		cmocka_unit_test(test_nothing_runs_before_its_start_is_known),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

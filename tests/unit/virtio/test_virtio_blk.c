@@ -205,21 +205,6 @@ static gpa_t put_status(struct machine *m)
 	return put(m, &none, 1);
 }
 
-/* @n bytes at @gpa as up to @pieces segments of odd sizes. */
-static uint16_t cut(struct fake_seg *segs, gpa_t gpa, uint32_t n, uint16_t pieces, bool is_writable)
-{
-	uint16_t i = 0;
-
-	while (n > 0) {
-		uint32_t len = i + 1 == pieces ? n : (uint32_t)num_min(n, n / pieces | 1);
-
-		segs[i++] = (struct fake_seg){ gpa, len, is_writable };
-		gpa.addr += len;
-		n -= len;
-	}
-	return i;
-}
-
 /* Adds a request of @len bytes at @data in @pieces, not kicked; returns its head. */
 static int add_at(struct machine *m, uint32_t type, uint64_t sector, gpa_t data, uint32_t len,
 		  uint16_t pieces)
@@ -229,12 +214,10 @@ static int add_at(struct machine *m, uint32_t type, uint64_t sector, gpa_t data,
 	uint16_t n = 0;
 
 	segs[n++] = (struct fake_seg){ put_header(m, type, sector), HEADER, false };
-	n = (uint16_t)(n + cut(segs + n, data, len, pieces, is_read));
+	n = (uint16_t)(n + fake_segs_cut(segs + n, data, len, pieces, is_read));
 	gpa_t status = put_status(m);
 	segs[n++] = (struct fake_seg){ status, 1, true };
-	int head = m->driver.features >> VIRTIO_RING_F_INDIRECT_DESC & 1
-		       ? fake_driver_add_indirect(&m->driver, 0, segs, n)
-		       : fake_driver_add(&m->driver, 0, segs, n);
+	int head = fake_driver_add_best(&m->driver, 0, segs, n);
 	assert_true(head >= 0);
 	m->requests[head] = (struct request){ .data = data, .status = status, .len = len };
 	return head;

@@ -131,33 +131,16 @@ static uint64_t dropped(const struct machine *m)
 
 static int add(struct machine *m, uint32_t q_idx, const struct fake_seg *segs, uint16_t n)
 {
-	int head = m->driver.features >> VIRTIO_RING_F_INDIRECT_DESC & 1
-		       ? fake_driver_add_indirect(&m->driver, q_idx, segs, n)
-		       : fake_driver_add(&m->driver, q_idx, segs, n);
+	int head = fake_driver_add_best(&m->driver, q_idx, segs, n);
 
 	assert_true(head >= 0);
 	return head;
 }
 
-/* @n bytes at @gpa as up to @pieces segments of odd sizes. */
-static uint16_t cut(struct fake_seg *segs, gpa_t gpa, uint32_t n, uint16_t pieces, bool is_writable)
-{
-	uint16_t i = 0;
-
-	while (n > 0) {
-		uint32_t len = i + 1 == pieces ? n : (uint32_t)num_min(n, n / pieces | 1);
-
-		segs[i++] = (struct fake_seg){ gpa, len, is_writable };
-		gpa.addr += len;
-		n -= len;
-	}
-	return i;
-}
-
 static void post_at(struct machine *m, gpa_t gpa, uint32_t len, uint16_t pieces)
 {
 	struct fake_seg segs[QUEUE];
-	uint16_t n = cut(segs, gpa, len, pieces, true);
+	uint16_t n = fake_segs_cut(segs, gpa, len, pieces, true);
 
 	for (uint32_t i = 0; i < len; i++) /* a border of ranges may lie inside */
 		assert_int_equal(
@@ -189,7 +172,7 @@ static void send_at(struct machine *m, gpa_t gpa, const struct virtio_net_hdr_v1
 		uint8_t byte = i < HEADER ? bytes[i] : pattern(seed + i - HEADER);
 		assert_int_equal(guest_mem_write(&m->rig.mem, GPA(gpa.addr + i), &byte, 1), 0);
 	}
-	(void)add(m, TX, segs, cut(segs, gpa, HEADER + len, pieces, false));
+	(void)add(m, TX, segs, fake_segs_cut(segs, gpa, HEADER + len, pieces, false));
 }
 
 /* A frame of @len bytes, the pattern from @seed on. */

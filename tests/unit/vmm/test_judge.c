@@ -145,13 +145,13 @@ static const struct row rows[] = {
 	  .limit = JUDGE_BOOT_TIMEOUT,
 	  .end = VM_STOPPED,
 	  .want = OUTCOME_BOOT,
-	  .why = "last phase reached: start (limit: 1.5 s from the VM's start on)" },
+	  .why = "last phase reached: start (limit: 1234.5 s from the VM's start on)" },
 	{ .name = "limit of the command",
 	  .phase = PHASE_COMMAND,
 	  .limit = JUDGE_COMMAND_TIMEOUT,
 	  .end = VM_STOPPED,
 	  .want = OUTCOME_TIMEOUT,
-	  .why = "last phase reached: command (limit: 1.5 s from frame 'command' on)" },
+	  .why = "last phase reached: command (limit: 1234.5 s from frame 'command' on)" },
 	{ .name = "interrupted",
 	  .limit = JUDGE_INTERRUPTED,
 	  .end = VM_STOPPED,
@@ -216,7 +216,7 @@ static void test_decide_each_way_to_end_has_its_outcome(void **state UNUSED)
 		if (r->has_exit)
 			judge_exit(&j, &r->exit);
 		j.limit = r->limit;
-		j.limit_ns = 1500000000;
+		j.limit_ns = 1234500000000;
 		enum outcome got = decide(&j, r->end, why);
 		if (got != r->want || (r->why && !strstr(why, r->why)))
 			fail_msg("%s: %s, wanted %s; why: %s", r->name, outcome_name(got),
