@@ -5,6 +5,7 @@
 #include <stdio.h>
 #include <sys/file.h>
 #include <sys/mman.h>
+#include <sys/resource.h>
 #include <unistd.h>
 
 /* Linux 6.3; before, every memfd could be executed. */
@@ -105,6 +106,15 @@ int fd_set_nonblock(int fd, bool on)
 		return -errno;
 	flags = on ? flags | O_NONBLOCK : flags & ~O_NONBLOCK;
 	return fcntl(fd, F_SETFL, flags) < 0 ? -errno : 0;
+}
+
+uint64_t fd_raise_limit(void)
+{
+	struct rlimit limit;
+
+	(void)getrlimit(RLIMIT_NOFILE, &limit); /* cannot fail with this pointer */
+	const struct rlimit high = { limit.rlim_max, limit.rlim_max };
+	return setrlimit(RLIMIT_NOFILE, &high) < 0 ? limit.rlim_cur : limit.rlim_max;
 }
 
 int fd_lock(int fd, int operation)

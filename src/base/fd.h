@@ -21,5 +21,10 @@ MUST_CHECK int fd_set_nonblock(int fd, bool on);
  * descriptor (close on exec), or a negative errno: -EACCES where vm.memfd_noexec forbids such files.
  */
 MUST_CHECK int fd_program(const char *name, const void *data, size_t n);
+/*
+ * Raises the number of files that this process and its children may open as far as it may, and returns it. The usual limit is
+ * low for the sake of select(2), which we do not use.
+ */
+uint64_t fd_raise_limit(void);
 /* flock(2) with LOCK_SH, LOCK_EX or LOCK_UN, LOCK_NB or not: 0, -EWOULDBLOCK, negative errno. */
 MUST_CHECK int fd_lock(int fd, int operation);

@@ -23,6 +23,25 @@ int num_parse_u64(const char *what, const char *text, uint64_t min, uint64_t max
 	return 0;
 }
 
+int num_parse_real(const char *what, const char *text, double min, double max, double *ret,
+		   struct error *err)
+{
+	size_t n_whole = strspn(text, "0123456789");
+	size_t n = n_whole;
+
+	if (text[n] == '.' && text[n + 1])
+		n += 1 + strspn(text + n + 1, "0123456789");
+	if (!n_whole || text[n])
+		return error_set_usage(err, -EINVAL, "%s: '%s' is no number such as 2 or 0.5", what,
+				       text);
+	double v = strtod(text, NULL); /* infinite at worst */
+	if (v < min || v > max)
+		return error_set_usage(err, -ERANGE, "%s: %s is not in the range %g to %g", what,
+				       text, min, max);
+	*ret = v;
+	return 0;
+}
+
 static const char units[] = "KMGT";
 
 int num_parse_bytes(const char *what, const char *text, uint64_t min, uint64_t max, uint64_t *ret,

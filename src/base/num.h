@@ -51,6 +51,9 @@ static inline uint64_t num_max(uint64_t a, uint64_t b)
  */
 MUST_CHECK int num_parse_u64(const char *what, const char *text, uint64_t min, uint64_t max,
 			     uint64_t *ret, struct error *err);
+/* A number with or without a fraction, "2" or "0.5", and nothing else that strtod(3) takes; the same errors. */
+MUST_CHECK int num_parse_real(const char *what, const char *text, double min, double max,
+			      double *ret, struct error *err);
 /*
  * The same for bytes: K, M, G or T behind the number are powers of 1024. "--disk: size: '1X' is no
  * number of bytes (as 512, 64K, 10M, 1G)".

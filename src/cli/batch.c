@@ -7,13 +7,13 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
-#include <sys/resource.h>
 #include <sys/signalfd.h>
 #include <sys/utsname.h>
 #include <unistd.h>
 
 #include "base/clock.h"
 #include "base/fd.h"
+#include "base/text.h"
 #include "cli/batch_documents.h"
 #include "cli/batch_fill.h"
 #include "cli/batch_output.h"
@@ -47,6 +47,7 @@ struct batch {
 	struct batch_test **entries; /* by job */
 	struct batch_counts counts;  /* of those that are over */
 	struct batch_view view;
+	bool has_noted_files;
 	struct reactor_op draw_timer;
 	int signal_fd;
 	struct reactor_op signals;
@@ -128,6 +129,20 @@ static void set_not_run(struct batch_test *entry, const char *why)
 	batch_set_why(&entry->why, why, strlen(why));
 }
 
+/* Once: that is how it will stay. */
+static void note_few_files(struct batch *b)
+{
+	CLEANUP(freep) char *line = NULL;
+
+	if (!b->scheduler.admission.lacks_files || b->has_noted_files)
+		return;
+	line = xasprintf("ktstr: the limit of open files (`ulimit -n` is %" PRIu64
+			 ") lets fewer tests run at a time than there is room for: %u now",
+			 b->plan.file_limit, b->scheduler.admission.n_running);
+	batch_view_print(&b->view, line);
+	b->has_noted_files = true;
+}
+
 static void on_judged(void *ctx, struct batch_vm *vm)
 {
 	struct batch *b = ctx;
@@ -151,6 +166,7 @@ static void on_judged(void *ctx, struct batch_vm *vm)
 		say(b, entry, false);
 	}
 	(void)scheduler_ended(&b->scheduler, vm->job, outcome);
+	note_few_files(b);
 }
 
 static void keep_result(struct batch *b, struct batch_test *entry)
@@ -177,15 +193,27 @@ static void on_gone(void *ctx, struct batch_vm *vm)
 	stop_if_over(b);
 }
 
-/* How crowded it is now, to all that feel it. */
+/* How crowded it is now, to all that feel it: who has CPUs of his own does not, and takes them from the others. */
 static void note_crowd(struct batch *b)
 {
-	double factor = (double)b->scheduler.admission.used.cpus / b->plan.n_cpus;
+	double all = b->plan.n_cpus * b->options->overcommit, own = 0, shared = 0;
 	struct list *pos;
 
 	list_for_each (pos, &b->vms) {
+		const struct batch_vm *vm = container_of(pos, struct batch_vm, node);
+		const struct planned_test *t = vm->config.test;
+		if (vm->state >= BATCH_VM_JUDGED)
+			continue;
+		if (t->spec->perf)
+			own += t->cost.cpus;
+		else
+			shared += t->cost.cpus;
+	}
+	double factor = shared / (all - own) * b->options->overcommit;
+	list_for_each (pos, &b->vms) {
 		struct batch_vm *vm = container_of(pos, struct batch_vm, node);
-		if (vm->state < BATCH_VM_JUDGED && vm->overcommit < factor)
+		if (vm->state < BATCH_VM_JUDGED && !vm->config.test->spec->perf &&
+		    vm->overcommit < factor)
 			vm->overcommit = factor;
 	}
 }
@@ -218,7 +246,9 @@ static void launch(void *ctx, size_t job)
 	    batch_output_open(b->options->output, b->options, b->entries[job], vm, &err) < 0)
 		run_result_add_note(&vm->result, err.text, strlen(err.text));
 	batch_vm_start(vm);
-	note_crowd(b);
+	if (config.test->cost
+		.cpus) /* else it changes nothing, and there may be thousands of them */
+		note_crowd(b);
 }
 
 /* Signals */
@@ -240,9 +270,9 @@ static void interrupt(struct batch *b, int signal)
 	b->result.interrupted = signal;
 	scheduler_stop(&b->scheduler);
 	kill_vms(b, b->n_interrupts ? BATCH_VM_JUDGED : BATCH_VM_STARTING);
-	if (++b->n_interrupts > 1)
+	if (++b->n_interrupts == 2)
 		batch_view_print(&b->view, "ktstr: interrupted: all that runs is killed");
-	else if (b->n_running > 0)
+	else if (b->n_interrupts == 1 && b->n_running > 0)
 		batch_view_print(&b->view,
 				 "ktstr: interrupted: no more tests start; those that run go on to "
 				 "their end, another interrupt kills them");
@@ -258,14 +288,33 @@ static void on_signal(struct reactor_op *op, int res, bool more UNUSED)
 		interrupt(b, (int)info.ssi_signo);
 }
 
-static int open_signals(struct batch *b, sigset_t *old, struct error *err)
+static int open_signals(struct batch *b, struct error *err)
 {
 	const sigset_t ends = end_signals();
 
-	(void)sigprocmask(SIG_BLOCK, &ends, old);
+	(void)sigprocmask(SIG_BLOCK, &ends, NULL);
 	(void)signal(SIGPIPE, SIG_IGN); /* a verdict does not depend on who reads it */
 	b->signal_fd = signalfd(-1, &ends, SFD_CLOEXEC | SFD_NONBLOCK);
 	return b->signal_fd < 0 ? error_set(err, errno, "signalfd") : 0;
+}
+
+static void on_late_signal(int signal UNUSED)
+{
+}
+
+/*
+ * Nothing runs any more and the reports are still to be written. An interrupt must not lose them: all that it ends is a
+ * wait for a reader, by EINTR. It has no handler else, and no SA_RESTART.
+ */
+static void let_signals_end_waits_only(void)
+{
+	const struct sigaction action = { .sa_handler = on_late_signal };
+	const sigset_t ends = end_signals();
+
+	for (int signal = 1; signal < NSIG; signal++)
+		if (sigismember(&ends, signal) > 0)
+			(void)sigaction(signal, &action, NULL);
+	(void)sigprocmask(SIG_UNBLOCK, &ends, NULL);
 }
 
 /* Results */
@@ -346,7 +395,7 @@ static void note_no_cgroups(struct batch *b)
 
 static void print_summary(struct batch *b)
 {
-	const struct batch_summary_style style = terminal_style(b->view.fd);
+	const struct batch_summary_style style = terminal_style(b->view.out.fd);
 	CLEANUP(buf_fini) struct buf text = { 0 };
 
 	batch_summary_write(&b->result, &style, &text);
@@ -366,20 +415,22 @@ static int exit_status(const struct batch *b, bool lacks_some)
 	return lacks_some && status != BATCH_EXIT_FAIL ? BATCH_EXIT_INFRA : status;
 }
 
+/* Documents first: who reads the text may never come to its end. */
 static int finish(struct batch *b)
 {
 	struct error err;
 
 	b->result.duration_us = (clock_now_ns() - b->start_ns) / NS_PER_US;
-	print_summary(b);
 	int res = batch_documents_write(b->options, &b->result, &err);
+	print_summary(b);
+	out_queue_flush(&b->view.out);
 	if (res < 0)
 		(void)command_fail(&err);
-	if (b->view.error) {
-		(void)error_set(&err, b->view.error, "standard output");
+	if (b->view.out.error) {
+		(void)error_set(&err, b->view.out.error, "standard output");
 		(void)command_fail(&err);
 	}
-	return exit_status(b, res < 0 || b->view.error);
+	return exit_status(b, res < 0 || b->view.out.error);
 }
 
 /* The whole */
@@ -404,47 +455,40 @@ static void init_scheduler(struct batch *b)
 	scheduler_init(&b->scheduler, &config);
 }
 
-/* A VM takes about ten descriptors; the usual limit is for programs that use select(2), which we do not. */
-static void raise_file_limit(void)
-{
-	struct rlimit limit;
-
-	if (getrlimit(RLIMIT_NOFILE, &limit) < 0)
-		return;
-	limit.rlim_cur = limit.rlim_max;
-	(void)setrlimit(RLIMIT_NOFILE, &limit); /* without it VMs that lack one are INFRA */
-}
-
 static int run_vms(struct batch *b, struct error *err)
 {
 	const struct reactor_config config = { .backend = b->backend };
-	sigset_t old;
 
-	raise_file_limit();
-
-	if (open_signals(b, &old, err) < 0 || reactor_new(&config, &b->reactor, err) < 0)
+	if (open_signals(b, err) < 0 || reactor_new(&config, &b->reactor, err) < 0)
 		return err->code;
+	out_queue_start(&b->view.out, b->reactor);
 	reactor_poll(b->reactor, &b->signals, b->signal_fd, POLLIN, on_signal);
 	if (b->view.is_terminal)
 		reactor_timer(b->reactor, &b->draw_timer, clock_now_ns(), on_draw);
 	scheduler_start(&b->scheduler);
+	note_few_files(b);
 	stop_if_over(b);
 	(void)reactor_run(b->reactor); /* its status is always 0: the results say it all */
 	reactor_end(b->reactor, &b->signals);
 	reactor_end(b->reactor, &b->draw_timer);
 	batch_view_clear(&b->view);
+	out_queue_stop(&b->view.out);
 	reactor_turn(b->reactor, 0); /* the links' memory */
 	b->reactor = reactor_free(b->reactor);
-	(void)sigprocmask(SIG_SETMASK, &old, NULL);
+	let_signals_end_waits_only();
 	return 0;
 }
 
 static int list_jobs(const struct batch *b, struct error *err)
 {
-	for (size_t i = 0; i < b->plan.n_jobs; i++)
-		puts(b->plan.tests[b->plan.jobs[i].test].id);
+	for (size_t i = 0; i < b->plan.n_jobs; i++) {
+		/* As the results name it, whatever is in the program's name. */
+		CLEANUP(freep)
+		char *id = text_line(b->plan.tests[b->plan.jobs[i].test].id, BATCH_ID_MAX);
+		puts(id);
+	}
 	for (size_t i = 0; i < b->plan.n_troubles; i++)
-		fprintf(stderr, "ktstr: %s\n", b->plan.troubles[i].why.text);
+		(void)command_fail(&b->plan.troubles[i].why);
 	if (fflush(stdout))
 		return error_set(err, errno, "standard output");
 	if (b->plan.n_troubles)
@@ -492,6 +536,7 @@ int batch_run(const struct test_options *options, uint64_t start_ns, struct erro
 	freep(&b.costs);
 	freep(&b.entries);
 	fd_closep(&b.signal_fd);
+	batch_view_fini(&b.view);
 	batch_result_fini(&b.result);
 	batch_plan_fini(&b.plan);
 	return res;

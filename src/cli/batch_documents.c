@@ -2,6 +2,7 @@
 
 #include <errno.h>
 #include <string.h>
+#include <sys/stat.h>
 #include <unistd.h>
 
 #include "base/file.h"
@@ -15,6 +16,27 @@ static bool is_stdout(const char *path)
 	return path && strcmp(path, "-") == 0;
 }
 
+/* The folder's identity and the name in it: neither file need be there yet. */
+static bool is_same_file(const char *a, const char *b)
+{
+	const char *names[] = { a, b };
+	struct stat st[2];
+
+	for (size_t i = 0; i < 2; i++) {
+		const char *slash = strrchr(names[i], '/');
+		CLEANUP(freep)
+		char *folder =
+		    slash ? xasprintf("%.*s/", (int)(slash - names[i]), names[i]) : xstrdup(".");
+		if (stat(names[i], &st[i]) == 0 && !S_ISREG(st[i].st_mode))
+			return false; /* a pipe or /dev/null takes any number */
+		if (stat(folder, &st[i]) < 0)
+			return false;
+		names[i] = slash ? slash + 1 : names[i];
+	}
+	return st[0].st_dev == st[1].st_dev && st[0].st_ino == st[1].st_ino &&
+	       strcmp(names[0], names[1]) == 0;
+}
+
 int batch_documents_check(const struct test_options *o, struct error *err)
 {
 	const struct {
@@ -23,9 +45,16 @@ int batch_documents_check(const struct test_options *o, struct error *err)
 	unsigned n_stdout = 0;
 
 	for (size_t i = 0; i < ARRAY_SIZE(documents); i++) {
-		n_stdout += is_stdout(documents[i].path);
-		if (documents[i].path && document_check_path(documents[i].path, err) < 0)
+		const char *path = documents[i].path;
+		n_stdout += is_stdout(path);
+		if (path && document_check_path(path, err) < 0)
 			return error_prefix(err, "%s", documents[i].option);
+		for (size_t j = 0; j < i && path && !is_stdout(path); j++)
+			if (documents[j].path && !is_stdout(documents[j].path) &&
+			    is_same_file(documents[j].path, path))
+				return error_set_usage(
+				    err, -EEXIST, "%s and %s: one file, '%s', cannot be both",
+				    documents[j].option, documents[i].option, path);
 	}
 	if (n_stdout > 1)
 		return error_set_usage(err, -EINVAL,

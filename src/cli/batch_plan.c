@@ -1,7 +1,9 @@
 #include "cli/batch_plan.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
 #include <stdlib.h>
@@ -15,7 +17,12 @@
 #include "harness/list_program.h"
 #include "vmm/kvm.h"
 
-enum { LIST_TIMEOUT_S = 10, LIST_OUTPUT_MAX = 32 << 20, MEMINFO_MAX = 64 * 1024 };
+enum {
+	LIST_TIMEOUT_S = 10,
+	LIST_OUTPUT_MAX = 32 << 20,
+	MEMINFO_MAX = 64 * 1024,
+	FILES_RESERVED = 16, /* the reactor, signals, what is open for a moment */
+};
 
 extern const uint8_t vm_program_begin[], vm_program_end[];
 
@@ -119,6 +126,19 @@ static uint64_t available_mib(void)
 	return strtoull(line + strlen("MemAvailable:"), NULL, 10) / 1024;
 }
 
+/* How many files VMs may have open here together, beside those that are open now. */
+static uint32_t available_files(uint64_t limit)
+{
+	DIR *d = opendir("/proc/self/fd");
+	uint64_t n = FILES_RESERVED;
+
+	while (d && readdir(d))
+		n++;
+	if (d)
+		(void)closedir(d);
+	return limit > n ? (uint32_t)num_min(limit - n, UINT32_MAX) : 0;
+}
+
 static void decide(struct planned_test *t, const struct error *why)
 {
 	t->is_decided = true;
@@ -145,6 +165,13 @@ static void check_size(struct batch_plan *p, struct planned_test *t)
 				     "it needs %llu MiB of memory, of which there are %llu here",
 				     (unsigned long long)t->cost.memory_mib,
 				     (unsigned long long)p->capacity.memory_mib);
+		(void)error_classify(&err, ERROR_SKIP);
+		decide(t, &err);
+	} else if (t->cost.files > p->capacity.files) {
+		(void)error_set_text(&err, -EMFILE,
+				     "it needs %u open files, and the limit of them leaves %u "
+				     "(`ulimit -n` is %" PRIu64 ")",
+				     t->cost.files, p->capacity.files, p->file_limit);
 		(void)error_classify(&err, ERROR_SKIP);
 		decide(t, &err);
 	}
@@ -174,13 +201,27 @@ static void check_place(const struct test_options *o, const struct batch_plan *p
 			struct planned_test *t)
 {
 	const struct reservation_want want = want_of(o, p, t);
+	struct reservation_need need = { 0 };
 	struct error err;
 
 	if (t->is_decided)
 		return;
 	t->request = reservation_request(&p->host, &want);
-	if (reservation_check(&p->host, &t->request, &err) < 0)
+	if (reservation_check(&p->host, &t->request, &need, &err) < 0)
 		decide(t, &err);
+	t->cost.files += o->no_locks ? 0 : need.n_locks;
+	/* Alone in whole LLCs: what would be shared of them with --overcommit is nobody else's either. */
+	if (t->spec->perf)
+		t->cost.cpus = (uint32_t)(need.n_cpus * o->overcommit);
+}
+
+static void check(const struct test_options *o, struct batch_plan *p, struct planned_test *t)
+{
+	check_place(o, p, t); /* first: it knows best what a performance test needs */
+	check_size(p, t);
+	/* What is decided takes no place. */
+	if (t->is_decided)
+		t->cost = (struct admission_cost){ 0 };
 }
 
 /* Whether there are cgroups here is found out once, and before this process has children: it may have to move (cgroup.h). */
@@ -231,10 +272,16 @@ static int open_vm_program(struct batch_plan *p, struct error *err)
 
 int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struct error *err)
 {
-	const struct run_options kernel = { .kernel = o->kernel, .force = o->force };
+	const struct run_options kernel = { .kernel = o->kernel,
+					    .force = o->force,
+					    .includes = o->includes,
+					    .n_includes = o->n_includes,
+					    .modules_dir = o->modules_dir };
 	struct error why;
 
-	if (guest_setup_kernel(&kernel, &p->images.setup, err) < 0 || open_vm_program(p, err) < 0)
+	if (guest_setup_kernel(&kernel, &p->images.setup, err) < 0 ||
+	    guest_setup_check_files(&kernel, &p->images.setup, err) < 0 ||
+	    open_vm_program(p, err) < 0)
 		return err->code;
 	if (reservation_host_open(&p->host, p->images.setup.cache_dir, getenv("KTSTR_LOCK_DIR"),
 				  !o->no_locks, err) < 0)
@@ -253,12 +300,12 @@ int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struc
 		planned_test_prepare(t, o, &p->images);
 		if (!can_boot && !t->is_decided)
 			decide(t, &why);
-		check_place(o, p, t); /* first: it knows best what a performance test needs */
-		check_size(p, t);
-		/* What is decided takes no place. */
-		if (t->is_decided)
-			t->cost = (struct admission_cost){ 0 };
 	}
+	p->file_limit = fd_raise_limit();
+	p->capacity.files = available_files(p->file_limit); /* all images are open now */
+	for (size_t i = 0; i < p->n_tests; i++)
+		if (p->tests[i].name)
+			check(o, p, &p->tests[i]);
 	look_for_cgroups(p);
 	return 0;
 }

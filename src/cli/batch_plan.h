@@ -31,6 +31,7 @@ struct batch_plan {
 	    no_cgroups[CGROUP_NOTE_MAX]; /* why there are none, if a test would have one; else "" */
 	struct admission_cost capacity;  /* what VMs may use together */
 	uint32_t n_cpus;                 /* that we may use */
+	uint64_t file_limit;             /* of this process */
 };
 #define BATCH_PLAN_INIT                                                                            \
 	((struct batch_plan){ .images = { .setup = GUEST_SETUP_INIT, .vm_program_fd = -1 },        \

@@ -1,6 +1,5 @@
 #include "cli/batch_view.h"
 
-#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -8,17 +7,16 @@
 #include <unistd.h>
 
 #include "base/clock.h"
-#include "base/fd.h"
 #include "base/num.h"
 
-enum { DEFAULT_WIDTH = 80, DEFAULT_HEIGHT = 24, VMS_MAX = 16, MIN_WIDTH = 20 };
+enum { DEFAULT_WIDTH = 80, DEFAULT_HEIGHT = 24, VMS_MAX = 16, MIN_WIDTH = 1 };
 
 #define ERASE_LINE "\033[2K"
 
 static void measure(struct batch_view *v)
 {
 	struct winsize ws;
-	bool known = ioctl(v->fd, TIOCGWINSZ, &ws) == 0 && ws.ws_col && ws.ws_row;
+	bool known = ioctl(v->out.fd, TIOCGWINSZ, &ws) == 0 && ws.ws_col && ws.ws_row;
 
 	v->width = known ? ws.ws_col : DEFAULT_WIDTH;
 	v->height = known ? ws.ws_row : DEFAULT_HEIGHT;
@@ -28,9 +26,14 @@ void batch_view_init(struct batch_view *v, int fd)
 {
 	const char *term = getenv("TERM");
 
-	*v = (struct batch_view){ .fd = fd,
-				  .is_terminal =
+	*v = (struct batch_view){ .is_terminal =
 				      isatty(fd) && (!term || strcmp(term, "dumb") != 0) };
+	out_queue_init(&v->out, fd);
+}
+
+void batch_view_fini(struct batch_view *v)
+{
+	out_queue_fini(&v->out);
 }
 
 /* Text */
@@ -112,7 +115,7 @@ void batch_view_format_block(const struct batch_view_state *s, unsigned width, u
 			buf_printf(&line, " (attempt %u)", vm->attempt);
 		add_line(ret, buf_str(&line), width);
 	}
-	if (n < s->n_vms) {
+	if (n < s->n_vms && height >= 3) {
 		line.len = 0;
 		buf_printf(&line, "  and %zu more", s->n_vms - n);
 		add_line(ret, buf_str(&line), width);
@@ -120,6 +123,13 @@ void batch_view_format_block(const struct batch_view_state *s, unsigned width, u
 }
 
 /* The terminal */
+
+static void put(struct batch_view *v, const struct buf *text)
+{
+	out_queue_put(&v->out, text->data, text->len);
+	if (v->out.error)
+		v->is_terminal = false; /* it is decoration: results are printed all the same */
+}
 
 /* Back to the block's first line, each line of it erased. */
 static void add_erase(struct batch_view *v, struct buf *to)
@@ -135,18 +145,14 @@ void batch_view_print(struct batch_view *v, const char *line)
 
 	add_erase(v, &out);
 	buf_printf(&out, "%s\n", line);
-	int res = fd_write_all(v->fd, out.data, out.len);
-	if (res < 0)
-		v->is_terminal = false;
-	if (res < 0 && res != -EPIPE && !v->error)
-		v->error = res;
+	put(v, &out);
 }
 
 void batch_view_draw(struct batch_view *v, const struct batch_view_state *s)
 {
 	CLEANUP(buf_fini) struct buf out = { 0 };
 
-	if (!v->is_terminal)
+	if (!v->is_terminal || !out_queue_is_empty(&v->out))
 		return;
 	measure(v);
 	add_erase(v, &out);
@@ -154,8 +160,7 @@ void batch_view_draw(struct batch_view *v, const struct batch_view_state *s)
 	batch_view_format_block(s, v->width, v->height, &out);
 	for (size_t i = begin; i < out.len; i++)
 		v->n_lines += out.data[i] == '\n';
-	if (fd_write_all(v->fd, out.data, out.len) < 0)
-		v->is_terminal = false; /* it is decoration: results are printed all the same */
+	put(v, &out);
 }
 
 void batch_view_clear(struct batch_view *v)
@@ -163,6 +168,5 @@ void batch_view_clear(struct batch_view *v)
 	CLEANUP(buf_fini) struct buf out = { 0 };
 
 	add_erase(v, &out);
-	if (fd_write_all(v->fd, out.data, out.len) < 0)
-		v->is_terminal = false;
+	put(v, &out);
 }

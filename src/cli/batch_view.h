@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/buf.h"
+#include "cli/out_queue.h"
 #include "harness/batch_result.h"
 
 struct batch_view_vm {
@@ -24,22 +25,22 @@ struct batch_view_state {
 };
 
 struct batch_view {
-	int fd;
+	struct out_queue out;
 	bool is_terminal;
 	uint16_t width, height;
 	size_t n_lines; /* of the block that is on the screen */
-	int error;      /* -errno of the first line that could not be written; 0: none */
 };
 
 void batch_view_init(struct batch_view *v, int fd);
+void batch_view_fini(struct batch_view *v);
 /* The line of a result that is over, or of one that is tried again, without newline. */
 void batch_view_format_result(const struct batch_test *t, bool is_retry, struct buf *ret);
 /* The block, lines of at most @width columns, at most @height of them. */
 void batch_view_format_block(const struct batch_view_state *s, unsigned width, unsigned height,
 			     struct buf *ret);
-/* A line that stays: where a block is drawn it goes above. A reader that is gone changes nothing; other errors are kept. */
+/* A line that stays: where a block is drawn it goes above. Never waits for a reader; errors are kept in @v->out. */
 void batch_view_print(struct batch_view *v, const char *line);
-/* Draws the block; nothing where there is no terminal. */
+/* Draws the block; nothing where there is no terminal, or one that is stopped. */
 void batch_view_draw(struct batch_view *v, const struct batch_view_state *s);
 /* Takes the block off the screen. */
 void batch_view_clear(struct batch_view *v);

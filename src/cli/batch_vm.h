@@ -28,9 +28,9 @@ struct batch_vm_config {
 	enum reactor_backend backend;
 	const struct batch_images *images;
 	const struct planned_test *test;
-	const struct reservation_host *host; /* borrowed */
-	uint32_t cgroup_seq;                 /* its own in this batch; 0: this host gives none */
-	uint64_t wait_ns;                    /* for a place that others hold */
+	struct reservation_host *host; /* borrowed */
+	uint32_t cgroup_seq;           /* its own in this batch; 0: this host gives none */
+	uint64_t wait_ns;              /* for a place that others hold */
 	double slack; /* time limits are so many times as long: the host is shared */
 	void (*on_judged)(void *ctx, struct batch_vm *vm);
 	void (*on_gone)(void *ctx, struct batch_vm *vm);

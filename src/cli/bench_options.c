@@ -59,18 +59,6 @@ void bench_options_usage(void)
 	    stdout);
 }
 
-static int parse_seconds(const char *text, double *ret, struct error *err)
-{
-	char *end;
-	double value = strtod(text, &end);
-
-	if (end == text || *end || !(value >= MIN_SECONDS && value <= MAX_SECONDS))
-		return error_set_usage(err, -EINVAL, "--seconds: '%s' is no number from %g to %g",
-				       text, MIN_SECONDS, MAX_SECONDS);
-	*ret = value;
-	return 0;
-}
-
 static int parse_jobs(const char *text, struct id_set *ret, struct error *err)
 {
 	if (id_set_parse(text, ret) < 0 || id_set_is_empty(ret) || id_set_has(ret, 0) ||
@@ -108,7 +96,7 @@ static int parse_one(struct bench_options *o, int id, const char *arg, struct er
 	case 'r':
 		return num_parse_u64("--runs", arg, 1, MAX_RUNS, &o->n_runs, err);
 	case 's':
-		return parse_seconds(arg, &o->seconds, err);
+		return num_parse_real("--seconds", arg, MIN_SECONDS, MAX_SECONDS, &o->seconds, err);
 	case 'v':
 		return num_parse_u64("--vms", arg, 1, MAX_VMS, &o->n_vms, err);
 	case 'z':

@@ -88,6 +88,8 @@ static int prepare_initramfs(struct run *run, struct error *err)
 			    "no command given: ktstr run [options] -- COMMAND ARGS...");
 		if (guest_setup_initramfs(&run->setup, &run->options, &run->initramfs, err) < 0)
 			return err->code;
+	} else if (guest_setup_check_files(&run->options, &run->setup, err) < 0) {
+		return err->code;
 	} else if (run->options.command[0]) {
 		return error_set_usage(err, -EINVAL,
 				       "'%s' is not a Linux kernel: it cannot run a COMMAND",

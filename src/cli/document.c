@@ -11,6 +11,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/file.h"
+#include "cli/out.h"
 
 static bool is_stdout(const char *path)
 {
@@ -47,7 +48,7 @@ static int write_special(const char *path, const char *text, size_t n, struct er
 
 	if (fd < 0)
 		return error_set(err, errno, "cannot open '%s'", path);
-	int res = fd_write_all(fd, text, n);
+	int res = out_write_waiting(fd, text, n);
 	return res < 0 ? error_set(err, res, "cannot write '%s'", path) : 0;
 }
 
@@ -56,7 +57,7 @@ int document_write_text(const char *text, size_t n, const char *path, struct err
 	int res;
 
 	if (is_stdout(path)) {
-		res = fd_write_all(STDOUT_FILENO, text, n);
+		res = out_write_waiting(STDOUT_FILENO, text, n);
 		return res < 0 ? error_set(err, res, "cannot write to standard output") : 0;
 	}
 	res =

@@ -1,5 +1,6 @@
 #include "cli/guest_setup.h"
 
+#include <errno.h>
 #include <inttypes.h>
 #include <stdlib.h>
 #include <string.h>
@@ -40,6 +41,15 @@ int guest_setup_check_kvm(const struct run_options *o, const struct guest_setup 
 	if (!s->kernel.is_linux || o->force)
 		return 0;
 	return kvm_probe_check_linux(s->cache_dir, err);
+}
+
+int guest_setup_check_files(const struct run_options *o, const struct guest_setup *s,
+			    struct error *err)
+{
+	if (s->kernel.is_linux || (!o->n_includes && !o->modules_dir))
+		return 0;
+	return error_set_usage(err, -EINVAL, "'%s' is not a Linux kernel: it cannot take %s",
+			       s->entry.image, o->n_includes ? "an --include" : "--modules");
 }
 
 /* Initramfs */

@@ -24,6 +24,9 @@ void guest_setup_fini(struct guest_setup *s); /* idempotent */
 /* Class skip where this KVM cannot run a stock kernel; --force and bare guests go ahead. */
 MUST_CHECK int guest_setup_check_kvm(const struct run_options *o, const struct guest_setup *s,
 				     struct error *err);
+/* A guest that is no Linux has no initramfs to put files in. Class usage. */
+MUST_CHECK int guest_setup_check_files(const struct run_options *o, const struct guest_setup *s,
+				       struct error *err);
 
 /* ktstr's own initramfs for the command, or a shell where there is none. */
 MUST_CHECK int guest_setup_initramfs(const struct guest_setup *s, const struct run_options *o,

@@ -29,3 +29,21 @@ int out_write(int fd, int signal_fd, const uint8_t *data, size_t n)
 	}
 	return 0;
 }
+
+int out_write_waiting(int fd, const void *data, size_t n)
+{
+	const uint8_t *p = data;
+
+	while (n) {
+		struct pollfd room = { .fd = fd, .events = POLLOUT };
+		/* To a pipe as much as goes as a whole: a signal during more of it would be seen as a short write. */
+		ssize_t put = write(fd, p, num_min(n, PIPE_BUF));
+		if (put < 0 && errno == EAGAIN) /* somebody else made it non-blocking */
+			put = poll(&room, 1, -1) < 0 ? -1 : 0;
+		if (put < 0)
+			return -errno;
+		p += put;
+		n -= (size_t)put;
+	}
+	return 0;
+}

@@ -13,3 +13,8 @@
  * -EPIPE when the reader is gone, other -errno.
  */
 MUST_CHECK int out_write(int fd, int signal_fd, const uint8_t *data, size_t n);
+/*
+ * Writes all of @data, however long its reader takes; -EINTR when a signal came that has a handler without SA_RESTART, and
+ * found it waiting: a write that need not wait is not interrupted. Other -errno.
+ */
+MUST_CHECK int out_write_waiting(int fd, const void *data, size_t n);

@@ -29,7 +29,8 @@ int place_check(struct place *p, const struct placement_options *o, const struct
 		return error_prefix(err, "no place on this host (--no-locks runs without one)");
 	p->request = reservation_request(&p->host, &want);
 	p->wait_ms = o->wait_ms;
-	return reservation_check(&p->host, &p->request, err);
+	struct reservation_need unused;
+	return reservation_check(&p->host, &p->request, &unused, err);
 }
 
 /* The wait, in the order of events */

@@ -13,6 +13,15 @@
 /* The word of the command line that tells a bare guest which test it is to be. */
 #define BARE_TEST_WORD "ktstr.run="
 
+enum {
+	/*
+	 * That the runner has open for a VM, its locks aside: link and pidfd, twice with epoll; ticket, select lock and inotify; the
+	 * cgroup's procs, a disk. A pidfd stays for a moment when the VM's place is another's already.
+	 */
+	FILES_OF_VM = 12,
+	FILES_OF_OUTPUT = 6,
+};
+
 static int take_topology(const char *text, struct topology *ret, struct error *err)
 {
 	*ret = topology_uniform(1, 1, 1, 1);
@@ -108,9 +117,9 @@ void planned_test_prepare(struct planned_test *test, const struct test_options *
 	test->cost = (struct admission_cost){
 		.cpus = test->spec->cpu_cap && test->spec->cpu_cap < n_cpus ? test->spec->cpu_cap
 									    : n_cpus,
+		.files = FILES_OF_VM + (o->output ? FILES_OF_OUTPUT : 0),
 		.memory_mib = test->options.memory_mib,
 	};
-	test->cost.cpus += test->spec->perf; /* the service CPU is its own, too */
 	test->options.append = xcalloc(o->n_append + 1, sizeof(char *));
 	for (size_t i = 0; i < o->n_append; i++)
 		test->options.append[i] = o->append[i];

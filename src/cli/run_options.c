@@ -271,11 +271,12 @@ static int check(struct run_options *o, struct error *err)
 		return err->code;
 	if (arch_cpu_mask_check(&o->cpu_mask, &o->topology, err) < 0)
 		return err->code;
-	if (o->initrd && (o->command[0] || o->n_includes || o->relay_guest || o->interactive))
+	if (o->initrd &&
+	    (o->command[0] || o->n_includes || o->modules_dir || o->relay_guest || o->interactive))
 		return error_set_usage(
 		    err, -EINVAL,
 		    "--initrd boots an initramfs as it is: it goes with no COMMAND, --include, "
-		    "--relay, and not with `ktstr shell`");
+		    "--modules, --relay, and not with `ktstr shell`");
 	if (o->initrd && run_options_has_net_pair(o))
 		return error_set_usage(err, -EINVAL,
 				       "--net pair is made by ktstr's own initramfs, not by that "

@@ -134,18 +134,6 @@ static int parse_shard(const char *arg, struct selection *s, struct error *err)
 	return 0;
 }
 
-static int parse_overcommit(const char *arg, double *ret, struct error *err)
-{
-	char *end;
-	double value = strtod(arg, &end);
-
-	if (end == arg || *end || !(value >= 1 && value <= MAX_OVERCOMMIT))
-		return error_set_usage(err, -EINVAL, "--overcommit: '%s' is no number from 1 to %g",
-				       arg, MAX_OVERCOMMIT);
-	*ret = value;
-	return 0;
-}
-
 static int parse_u32(const char *what, const char *arg, uint64_t max, uint32_t *ret,
 		     struct error *err)
 {
@@ -207,7 +195,7 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 		o->output = arg;
 		return 0;
 	case OPT_OVERCOMMIT:
-		return parse_overcommit(arg, &o->overcommit, err);
+		return num_parse_real("--overcommit", arg, 1, MAX_OVERCOMMIT, &o->overcommit, err);
 	case OPT_REPEAT:
 		return parse_u32("--repeat", arg, MAX_REPEAT, &o->selection.repeat, err);
 	case OPT_RETRIES:

@@ -1,5 +1,5 @@
 /*
- * Which of the jobs that wait may start now: CPUs, memory and a number of jobs are the budget. First come, first served,
+ * Which of the jobs that wait may start now: CPUs, memory, open files and a number of jobs are the budget. First come, first served,
  * with back-fill: while the first does not fit, later ones that do go past it, ADMISSION_PASSES of them at most; then
  * what becomes free is kept for it. So a wide job is not starved by narrow ones, and does not stop them for longer than
  * it takes to gather its CPUs. Pure, one thread.
@@ -8,6 +8,7 @@
 
 struct admission_cost {
 	uint32_t cpus;
+	uint32_t files; /* open in the runner */
 	uint64_t memory_mib;
 };
 
@@ -22,6 +23,7 @@ struct admission {
 	struct admission_cost used;
 	uint32_t n_running;
 	uint32_t n_passed; /* went past the one that waits first */
+	bool lacks_files;  /* something waited, or waits, for nothing but these */
 };
 
 /* Whether it could run on the empty host. One that cannot must not wait: nothing would ever start behind it. */

@@ -1,6 +1,6 @@
 /*
  * Runs `PROGRAM --ktstr-list` on the host, for at most so long and so many bytes. What the program leaves running in its
- * process group is killed; it dies with us. Set-up thread, before there are others.
+ * process group is killed, also when we are killed. Set-up thread, before there are others.
  */
 #pragma once
 

@@ -27,6 +27,7 @@ int reservation_host_open(struct reservation_host *h, const char *cache_dir, con
 void reservation_host_close(struct reservation_host *h)
 {
 	lock_dir_close(&h->dir);
+	plan_holders_fini(&h->given);
 	host_source_fini(&h->source);
 	freep(&h->cache_path);
 	h->host = NULL;
@@ -63,12 +64,33 @@ static int plan_alone(const struct reservation_host *h, const struct plan_reques
 	return result == PLAN_OK ? 0 : plan_result_error(result, request, &why, err);
 }
 
+/* That others cannot have meanwhile, of those that we may use. */
+static struct reservation_need need_of(const struct host *h, const struct plan *plan)
+{
+	struct id_set cpus = plan->cpus;
+
+	for (uint32_t i = 0; i < plan->n_locks; i++) {
+		const struct plan_lock *lock = &plan->locks[i];
+		if (lock->kind == PLAN_LOCK_CPU) {
+			id_set_add(&cpus, lock->id);
+			continue;
+		}
+		const struct host_llc *llc = &h->llcs[lock->id];
+		for (uint32_t j = 0; lock->exclusive && j < llc->n; j++)
+			if (id_set_has(&h->allowed, h->order[llc->first + j]))
+				id_set_add(&cpus, h->order[llc->first + j]);
+	}
+	return (struct reservation_need){ .n_cpus = id_set_count(&cpus), .n_locks = plan->n_locks };
+}
+
 int reservation_check(const struct reservation_host *h, const struct plan_request *request,
-		      struct error *err)
+		      struct reservation_need *ret, struct error *err)
 {
 	struct plan plan = { 0 };
 	int res = plan_alone(h, request, &plan, err);
 
+	if (res == 0)
+		*ret = need_of(h->host, &plan);
 	plan_fini(&plan);
 	return res;
 }
@@ -94,6 +116,25 @@ static void on_place(struct waiter *w, int res)
 	finish(r, &w->acquire.plan, res);
 }
 
+/* Of what this process gave out already nothing is waited for: it is shared when there is nothing else. */
+static int plan_beside_ours(struct reservation *r)
+{
+	CLEANUP(plan_holders_fini) struct plan_holders nobody = { 0 };
+	struct reservation_host *h = r->host;
+	struct plan_shortage why;
+
+	if (!h->given.cpus)
+		plan_holders_init(&h->given, h->host);
+	plan_holders_init(&nobody, h->host);
+	enum plan_result result =
+	    plan_claim(h->host, &nobody, &h->given, &r->request, &r->unlocked_plan, &why);
+	if (result != PLAN_OK)
+		return plan_result_error(result, &r->request, &why, &r->err);
+	for (uint32_t i = 0; i < r->unlocked_plan.n_locks; i++)
+		plan_holders_add(&h->given, &r->unlocked_plan.locks[i]);
+	return 0;
+}
+
 static void on_soon(struct reactor_op *op, int res, bool more UNUSED)
 {
 	struct reservation *r = container_of(op, struct reservation, soon);
@@ -101,13 +142,12 @@ static void on_soon(struct reactor_op *op, int res, bool more UNUSED)
 	if (res < 0)
 		(void)error_set_text(&r->err, res, "the wait for a place was ended");
 	else
-		res = plan_alone(r->host, &r->request, &r->unlocked_plan, &r->err);
+		res = plan_beside_ours(r);
 	finish(r, &r->unlocked_plan, res);
 }
 
-void reservation_start(struct reservation *r, struct reactor *reactor,
-		       const struct reservation_host *h, const struct plan_request *request,
-		       uint64_t wait_ns, reservation_fn fn)
+void reservation_start(struct reservation *r, struct reactor *reactor, struct reservation_host *h,
+		       const struct plan_request *request, uint64_t wait_ns, reservation_fn fn)
 {
 	const struct waiter_config config = { .host = h->host,
 					      .dir = &h->dir,
@@ -151,6 +191,8 @@ void reservation_fini(struct reservation *r)
 {
 	if (r->host && has_locks(r->host))
 		waiter_fini(&r->waiter);
+	for (uint32_t i = 0; i < r->unlocked_plan.n_locks; i++)
+		plan_holders_remove(&r->host->given, &r->unlocked_plan.locks[i]);
 	plan_fini(&r->unlocked_plan);
 	placement_fini(&r->placement);
 	*r = (struct reservation){ 0 };

@@ -21,6 +21,8 @@ struct reservation_host {
 	struct host_source source;
 	const struct host *host;
 	struct lock_dir dir; /* not open with --no-locks */
+	/* Without locks: what reservations of this process have now. */
+	struct plan_holders given;
 	char *cache_path;
 };
 #define RESERVATION_HOST_INIT ((struct reservation_host){ .dir = LOCK_DIR_INIT })
@@ -44,9 +46,16 @@ struct reservation_want {
 /* For all CPUs that this process may use. */
 struct plan_request reservation_request(const struct reservation_host *h,
 					const struct reservation_want *want);
+/* What a place takes of the host, if nobody else is here. */
+struct reservation_need {
+	uint32_t
+	    n_cpus; /* its own, or shared by budgets; in performance mode with all of the LLCs that are locked */
+	uint32_t n_locks;
+};
 /* 0, also where others are in the way now; else the error of a host that never can. */
 MUST_CHECK int reservation_check(const struct reservation_host *h,
-				 const struct plan_request *request, struct error *err);
+				 const struct plan_request *request, struct reservation_need *ret,
+				 struct error *err);
 
 struct reservation;
 /* @res: 0, or -errno and reservation->err tells (-ECANCELED after reservation_cancel). */
@@ -60,7 +69,7 @@ struct reservation {
 	uint64_t waited_ns;
 	struct error err;
 	/* The rest is its own. */
-	const struct reservation_host *host;
+	struct reservation_host *host;
 	struct plan_request request;
 	struct waiter waiter;
 	struct plan unlocked_plan;
@@ -72,11 +81,11 @@ struct reservation {
 
 /*
  * Borrows @h until reservation_fini. @wait_ns 0: one attempt. @fn comes exactly once, from the reactor. Without
- * locks the place is the best that there would be if nobody else were here.
+ * locks the place is the best that there would be if no other process were here; reservations of this one share as few CPUs as
+ * they can.
  */
-void reservation_start(struct reservation *r, struct reactor *reactor,
-		       const struct reservation_host *h, const struct plan_request *request,
-		       uint64_t wait_ns, reservation_fn fn);
+void reservation_start(struct reservation *r, struct reactor *reactor, struct reservation_host *h,
+		       const struct plan_request *request, uint64_t wait_ns, reservation_fn fn);
 void reservation_cancel(struct reservation *r); /* nothing happens to one that is done */
 /* Descriptors of the locks, close-on-exec; @ret has room for plan->n_locks. Returns how many. */
 size_t reservation_lock_fds(const struct reservation *r, int *ret);

@@ -132,25 +132,42 @@ static int check_mount(struct lock_dir *d, struct error *err)
 	return 0;
 }
 
+/* A file that every place needs: what keeps it away is said here, once, and not by each VM. */
+static int check_use(struct lock_dir *d, struct error *err)
+{
+	int fd = lock_dir_open_file(d->fd, LOCK_SELECT_FILE, true);
+
+	if (fd < 0)
+		return error_set(err, fd, "lock folder '%s': cannot use '%s' in it", d->path,
+				 LOCK_SELECT_FILE);
+	(void)fd_close(fd);
+	return 0;
+}
+
+static int open_and_check(struct lock_dir *d, bool is_default, bool create, struct error *err)
+{
+	d->fd = lock_dir_open_folder(AT_FDCWD, d->path, create);
+	if (d->fd < 0)
+		return error_set(err, d->fd, "lock folder '%s'%s", d->path,
+				 d->fd == -ELOOP || d->fd == -ENOTDIR ? " is no folder" : "");
+	if (check_owner(d, is_default, err) < 0 || check_mount(d, err) < 0)
+		return err->code;
+	return create ? check_use(d, err) : 0;
+}
+
 int lock_dir_open(struct lock_dir *d, const char *path, bool create, struct error *err)
 {
 	bool is_default = !path || !*path;
 
 	*d = LOCK_DIR_INIT;
 	d->path = xstrdup(is_default ? LOCK_DIR_DEFAULT : path);
-	d->fd = lock_dir_open_folder(AT_FDCWD, d->path, create);
-	if (d->fd < 0) {
-		int res = d->fd;
-		(void)error_set(err, res, "lock folder '%s'%s", d->path,
-				res == -ELOOP || res == -ENOTDIR ? " is no folder" : "");
+	int res = open_and_check(d, is_default, create, err);
+	if (res < 0) {
+		if (!is_default)
+			(void)error_classify(err, ERROR_USAGE);
 		lock_dir_close(d);
-		return res;
 	}
-	if (check_owner(d, is_default, err) < 0 || check_mount(d, err) < 0) {
-		lock_dir_close(d);
-		return err->code;
-	}
-	return 0;
+	return res;
 }
 
 void lock_dir_close(struct lock_dir *d)

@@ -33,7 +33,8 @@ struct lock_dir {
 /*
  * @path NULL or "": the default. Makes it if @create, with mode 1777. Refused: a symbolic link, a network file system (its
  * locks may be this host's alone or not at all), a folder in which anybody may remove what is others', and, as the default, one
- * that belongs to another user than root or this one; root takes it over. -ENOENT: there is none, without @create.
+ * that belongs to another user than root or this one; root takes it over; with @create also one in which no locks can be
+ * made. -ENOENT: there is none, without @create. Errors of another folder than the default are class usage.
  */
 MUST_CHECK int lock_dir_open(struct lock_dir *d, const char *path, bool create, struct error *err);
 void lock_dir_close(struct lock_dir *d); /* idempotent */

@@ -45,15 +45,29 @@ void plan_holders_copy(struct plan_holders *to, const struct plan_holders *from)
 	memcpy(to->cpus, from->cpus, to->n_cpus * sizeof(*to->cpus));
 }
 
-void plan_holders_add(struct plan_holders *h, const struct plan_lock *lock)
+static uint16_t *count_of(struct plan_holders *h, const struct plan_lock *lock)
 {
 	ASSERT(lock->id < (lock->kind == PLAN_LOCK_LLC ? h->n_llcs : h->n_cpus));
 	struct plan_use *use =
 	    lock->kind == PLAN_LOCK_LLC ? &h->llcs[lock->id] : &h->cpus[lock->id];
-	uint16_t *count = lock->exclusive ? &use->exclusive : &use->shared;
+
+	return lock->exclusive ? &use->exclusive : &use->shared;
+}
+
+void plan_holders_add(struct plan_holders *h, const struct plan_lock *lock)
+{
+	uint16_t *count = count_of(h, lock);
 
 	if (*count < UINT16_MAX)
 		(*count)++;
+}
+
+void plan_holders_remove(struct plan_holders *h, const struct plan_lock *lock)
+{
+	uint16_t *count = count_of(h, lock);
+
+	ASSERT(*count > 0);
+	(*count)--;
 }
 
 /* Numbers */

@@ -81,6 +81,8 @@ void plan_holders_init(struct plan_holders *h, const struct host *host);
 void plan_holders_fini(struct plan_holders *h);
 void plan_holders_copy(struct plan_holders *to, const struct plan_holders *from); /* of one host */
 void plan_holders_add(struct plan_holders *h, const struct plan_lock *lock);
+void plan_holders_remove(struct plan_holders *h,
+			 const struct plan_lock *lock); /* one that was added */
 
 struct plan {
 	enum plan_tier tier;

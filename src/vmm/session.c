@@ -19,7 +19,7 @@
 #include "vmm/io_thread.h"
 #include "vmm/judge.h"
 #include "vmm/relay.h"
-#include "vmm/vm_stats.h"
+#include "vmm/session_notes.h"
 
 enum {
 	DECODER_STORAGE = 64 * 1024,
@@ -33,7 +33,6 @@ enum {
 	UNREAD_ACKS_MAX = 16,
 	/* A panicked guest has panic=-1 and resets itself; one that does not is ended. */
 	PANIC_GRACE_S = 3,
-	VCPU_NOTES_MAX = 8,
 };
 
 enum { TIMER_DEADLINE, TIMER_BOOT, TIMER_COMMAND, TIMER_PANIC, N_TIMERS };
@@ -70,9 +69,7 @@ struct session {
 	bool runner_gone;
 	enum vm_end end;
 	char end_text[512];
-	uint64_t tty_dropped;
-	uint64_t serial_dropped;
-	uint64_t forged_frames;
+	struct session_counts counts;
 };
 
 static void send_phase(struct session *s, enum frame_phase_id phase, uint64_t time_ns)
@@ -187,7 +184,7 @@ static void on_guest_frame(struct session *s, const struct frame *f)
 	 * the runner.
 	 */
 	if (f->header.type >= FRAME_EXIT_ACK || !frame_type_name(f->header.type)) {
-		s->forged_frames++;
+		s->counts.forged_frames++;
 		return;
 	}
 	cancel_limit(s, TIMER_BOOT);
@@ -245,7 +242,7 @@ static void on_com1(void *ctx, const uint8_t *data, size_t n)
 	struct session *s = ctx;
 	bool panicked = s->judge.panic;
 
-	send_unstoppable(s, FRAME_VM_SERIAL, data, n, &s->serial_dropped);
+	send_unstoppable(s, FRAME_VM_SERIAL, data, n, &s->counts.serial_dropped);
 	judge_serial(&s->judge, 0, data, n);
 	if (s->judge.panic && !panicked && !s->vm_ended)
 		arm_limit(s, TIMER_PANIC, PANIC_GRACE_S * NS_PER_S);
@@ -255,7 +252,7 @@ static void on_com2(void *ctx, const uint8_t *data, size_t n)
 {
 	struct session *s = ctx;
 
-	send_unstoppable(s, FRAME_VM_COM2, data, n, &s->serial_dropped);
+	send_unstoppable(s, FRAME_VM_COM2, data, n, &s->counts.serial_dropped);
 	judge_serial(&s->judge, 1, data, n);
 }
 
@@ -263,7 +260,7 @@ static size_t tty_output(void *ctx, const uint8_t *data, size_t n)
 {
 	struct session *s = ctx;
 
-	send_unstoppable(s, FRAME_VM_TTY, data, n, &s->tty_dropped);
+	send_unstoppable(s, FRAME_VM_TTY, data, n, &s->counts.tty_dropped);
 	return n;
 }
 
@@ -306,77 +303,14 @@ static void finish_if_taken(struct session *s)
 		reactor_stop(s->reactor, 0);
 }
 
-static void send_note(struct session *s, const char *fmt, ...) PRINTF_LIKE(2, 3);
-static void send_note(struct session *s, const char *fmt, ...)
+static struct session_account account_of(const struct session *s)
 {
-	char text[512];
-	va_list ap;
-
-	va_start(ap, fmt);
-	int n = vsnprintf(text, sizeof(text), fmt, ap);
-	va_end(ap);
-	link_send(s->link, FRAME_VM_NOTE, text,
-		  n < (int)sizeof(text) ? (size_t)n : sizeof(text) - 1);
-}
-
-/* Where a guest that did not end in time was. */
-static void send_vcpu_notes(struct session *s)
-{
-	uint32_t n = (uint32_t)num_min(topology_n_cpus(&s->config->vm.topology), VCPU_NOTES_MAX);
-	char text[480];
-
-	if (!judge_is_out_of_time(&s->judge))
-		return;
-	for (uint32_t i = 0; i < n; i++) {
-		vm_describe_vcpu(s->vm, i, text, sizeof(text));
-		send_note(s, "vCPU %u: %s", i, text);
-	}
-}
-
-static void send_notes(struct session *s)
-{
-	if (s->decoder.n_dropped_bytes || s->decoder.n_lost)
-		send_note(s,
-			  "frame stream damaged: %" PRIu64 " bytes dropped, %" PRIu64
-			  " frames missing, %" PRIu64 " resynchronisations",
-			  s->decoder.n_dropped_bytes, s->decoder.n_lost, s->decoder.n_resyncs);
-	if (s->forged_frames)
-		send_note(s, "%" PRIu64 " frames of unknown or host types ignored",
-			  s->forged_frames);
-	if (s->tty_dropped)
-		send_note(s, "hvc0: %" PRIu64 " bytes dropped", s->tty_dropped);
-	/* The command's own status stands, but a kernel that stalled on the way is not kept quiet. */
-	if (s->judge.stall && s->judge.has_exit)
-		send_note(s, "the kernel reported a stall: %.*s", (int)strcspn(s->judge.why, "\n"),
-			  s->judge.why);
-	if (s->judge.has_exit && s->judge.limit != JUDGE_NO_LIMIT && s->end == VM_STOPPED)
-		send_note(s, "the guest did not power off after its exit: it was ended");
-	struct vm_stats stats;
-	vm_stats(s->vm, &stats);
-	for (size_t i = 0; i < VIRTIO_CONSOLE_N_PORTS; i++)
-		if (stats.console.port[i].bytes_lost)
-			send_note(s, "port %zu: %" PRIu64 " bytes lost in a reset by the guest", i,
-				  stats.console.port[i].bytes_lost);
-	uint64_t serial = s->serial_dropped + stats.uart_dropped;
-	if (serial)
-		send_note(s, "serial ports: %" PRIu64 " bytes dropped", serial);
-	send_vcpu_notes(s);
-}
-
-static void send_stats(struct session *s)
-{
-	struct vm_stats st;
-	struct buf text = { 0 };
-
-	vm_stats(s->vm, &st);
-	vm_stats_format(&st, &text);
-	vm_stats_format_vcpus(s->vm, topology_n_cpus(&s->config->vm.topology), &text);
-	buf_printf(&text,
-		   "frames.received %" PRIu64 "\nframes.dropped_bytes %" PRIu64
-		   "\nframes.lost %" PRIu64 "\n",
-		   s->decoder.n_frames, s->decoder.n_dropped_bytes, s->decoder.n_lost);
-	link_send(s->link, FRAME_VM_STATS, text.data, text.len);
-	buf_fini(&text);
+	return (struct session_account){ .counts = s->counts,
+					 .decoder = &s->decoder,
+					 .judge = &s->judge,
+					 .vm = s->vm,
+					 .n_vcpus = topology_n_cpus(&s->config->vm.topology),
+					 .end = s->end };
 }
 
 static void send_outcome(struct session *s, const struct frame_outcome *outcome, const char *why)
@@ -403,8 +337,9 @@ static void judge_if_drained(struct session *s)
 	frame_decoder_finish(&s->decoder);
 	while (frame_decoder_next(&s->decoder, &frame))
 		on_guest_frame(s, &frame);
-	send_notes(s);
-	send_stats(s);
+	const struct session_account account = account_of(s);
+	session_send_notes(s->link, &account);
+	session_send_stats(s->link, &account);
 	judge_decide(&s->judge, s->end, s->end_text, &outcome, why);
 	send_phase(s, PHASE_VERDICT, clock_now_ns());
 	send_outcome(s, &outcome, why);
@@ -548,13 +483,13 @@ static void on_vm_ready(void *ctx)
 	const struct frame_started started = vm_started(s->vm);
 
 	if (vm_confine_failure(s->vm))
-		send_note(s, "%s", vm_confine_failure(s->vm));
+		session_note(s->link, "%s", vm_confine_failure(s->vm));
 	/* A performance run takes what there is; its supervisor tells of it (FRAME_VM_STARTED). */
 	if (!(p && p->is_performance) && vm_lacks_hugepages(s->vm))
-		send_note(s,
-			  "--hugepages try: the host has no %" PRIu64
-			  " free pages of 2 MiB for this VM; it runs on normal ones",
-			  s->config->vm.memory_mib * MIB / TOPOLOGY_MEMORY_UNIT);
+		session_note(s->link,
+			     "--hugepages try: the host has no %" PRIu64
+			     " free pages of 2 MiB for this VM; it runs on normal ones",
+			     s->config->vm.memory_mib * MIB / TOPOLOGY_MEMORY_UNIT);
 	link_send(s->link, FRAME_VM_STARTED, &started, sizeof(started));
 }
 
@@ -660,8 +595,8 @@ int session_run(struct session_config *config)
 		return err.code;
 	}
 	if (reactor_fallback_reason(s.reactor))
-		send_note(&s, "io_uring is not available, using epoll: %s",
-			  reactor_fallback_reason(s.reactor));
+		session_note(s.link, "io_uring is not available, using epoll: %s",
+			     reactor_fallback_reason(s.reactor));
 	send_phase(&s, PHASE_VM_PROCESS, begin_ns);
 	if (placed < 0) {
 		fail_to_build(&s, &no_place);

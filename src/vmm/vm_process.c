@@ -51,6 +51,8 @@ static void leave_standard_streams(void)
 static void become_vm_process(void)
 {
 	(void)prctl(PR_SET_NAME, "ktstr-vm");
+	(void)
+	    fd_raise_limit(); /* a vCPU takes two; what does not suffice is seen when one cannot be made */
 	ignore_terminal_signals();
 	leave_standard_streams();
 }

@@ -364,7 +364,7 @@ def test_bench_options(box):
     for args, texts in ((['bench'], ['what to measure', 'blk']), (['bench', 'cpu'], ["'cpu'", 'blk, net and batch']),
                         (['bench', 'blk', 'net'], ["'net'", 'one suite']), (['bench', 'blk', '--runs', '0'], ['--runs']),
                         (['bench', 'blk', '--seconds', 'x'], ['--seconds', "'x'"]),
-                        (['bench', 'blk', '--seconds', '0'], ['--seconds', "'0'"]),
+                        (['bench', 'blk', '--seconds', '0'], ['--seconds: 0 is not']),
                         (['bench', 'blk', '--seconds', 'nan'], ['--seconds']),
                         (['bench', 'blk', '--size', '12k'], ['--size', '12k']),
                         (['bench', 'blk', '--file', 'x', '--dir', 'y'], ['--file', '--dir']),
@@ -533,7 +533,8 @@ def test_batch_options(box):
                         (['--jobs', 'x', path], ['--jobs', 'x']), (['--shard', '3/2', path], ['--shard', '3/2', 'I/N']),
                         (['--shard', '0/2', path], ['--shard']), (['--shard', '1', path], ['--shard']),
                         (['--shard', '1/2/3', path], ['--shard']), (['--overcommit', '0.5', path], ['--overcommit', '0.5']),
-                        (['--overcommit', 'nan', path], ['--overcommit', 'nan']), (['--repeat', '0', path], ['--repeat']),
+                        (['--overcommit', 'nan', path], ['--overcommit', 'nan']),
+                        (['--overcommit', ' 2', path], ['--overcommit', "' 2'"]), (['--repeat', '0', path], ['--repeat']),
                         (['--retries', '-1', path], ['--retries']), (['--timeout', '0', path], ['--timeout']),
                         (['--seed', 'x', path], ['--seed']), (['--memory', '1', path], ['--memory']),
                         (['--nonsense', path], ['--nonsense', '--help']), (['-x', path], ["'-x'"]),
@@ -542,11 +543,22 @@ def test_batch_options(box):
                         (['--junit', '/nowhere/x', path], ['--junit', '/nowhere/x']),
                         (['--tap', box.path, path], ['--tap', box.path]),
                         (['--json', '-', '--tap', '-', path], ['standard output']),
+                        (['--json', 'x', '--tap', box.file('tmp/../x'), path], ['--json and --tap', 'one file']),
                         (['--output', '/dev/null/x', path], ['--output', '/dev/null']),
                         (['--output', box.path, path], ['--output', 'not empty'])):
         result = box.run('test', *args)
         need_error(result, USAGE, *texts)
     box.need_clean()
+
+
+def test_batch_words_of_strangers_reach_no_terminal_raw(box):
+    """In the name of a program, and in what it prints in place of a list."""
+    odd = lists(box, 'a\x1b[31m\nb')
+    bad = box.file('bad', '#!/bin/sh\nprintf "x\\033[31mx\\n"\n', 0o755)
+    result = box.run('test', '--list', odd, bad)
+    need(result.status == 1 and b'\x1b' not in result.out + result.err, result.text())
+    need(len(result.out.splitlines()) == 1 and result.out.endswith(b' b/t/0\n'), result.text())
+    need(len(result.err.splitlines()) == 1 and b'x?[31mx' in result.err, result.text())
 
 
 def test_batch_program_that_is_not_there(box):

@@ -307,6 +307,78 @@ def test_two_interrupts_kill_all(box):
     box.need_clean()
 
 
+def test_more_than_two_interrupts_lose_no_report(box):
+    out = box.file('json')
+    child = box.start(batch('--overcommit', '4', '--json', out, program(box, ['idle/{}'.format(i) for i in range(4)])))
+    wait_for_vms(box, 4)
+    while child.poll() is None:  # until its very end, whatever it is at
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.0005)
+    result = box.finish(child)
+    need_table(result, {}, INTERRUPTED)
+    need(b'4 not run' in result.out and result.out.count(b'all that runs is killed') == 1, result.text())
+    with open(out, encoding='utf-8') as f:
+        need(json.load(f)['interrupted'] == signal.SIGINT, 'the document')
+    box.need_clean()
+
+
+def wait_for_file(path, limit=30):
+    end = time.monotonic() + limit * e2e.SLOW
+    while not os.path.exists(path):
+        need(time.monotonic() < end, 'no ' + path)
+        time.sleep(0.01)
+
+
+def narrow_pipe():
+    """One that is full after a page, so that a reader who does not read is felt soon."""
+    read, write = os.pipe()
+    fcntl.fcntl(write, fcntl.F_SETPIPE_SZ, 4096)
+    return read, write
+
+
+def test_reader_that_does_not_read_holds_nothing_up_but_the_end(box):
+    tests = ['pass/{}_{}'.format('long' * 25, i) for i in range(40)]
+    path = program(box, tests)
+    for is_read in (True, False):
+        read, write = narrow_pipe()
+        out = box.file('json{}'.format(is_read))
+        child = box.start(batch('--json', out, path), stdout=write)
+        os.close(write)
+        wait_for_file(out, 60)
+        with open(out, encoding='utf-8') as f:
+            need(json.load(f)['counts']['PASS'] == 40, 'verdicts')
+        time.sleep(0.2)
+        need(child.poll() is None, 'it ended with text unread')
+        if is_read:
+            with open(read, 'rb') as f:
+                text = f.read().decode()
+            need(text.count('PASS ') >= 40 and '40 tests' in text, text)
+            result = box.finish(child)
+            need(result.status == OK, result.text())
+            continue
+        while child.poll() is None:  # one may come before it waits
+            child.send_signal(signal.SIGINT)
+            time.sleep(0.05)
+        result = box.finish(child)
+        need(result.status == INFRA and result.err == b'ktstr: standard output: Interrupted system call\n', result.text())
+        os.close(read)
+
+
+def test_document_for_a_reader_that_never_comes_can_be_given_up(box):
+    fifo, other = box.file('fifo'), box.file('xml')
+    os.mkfifo(fifo)
+    child = box.start(batch('--json', fifo, '--junit', other, program(box, ['pass'])))
+    time.sleep(1)
+    need(child.poll() is None, 'it did not wait')
+    while child.poll() is None:
+        child.send_signal(signal.SIGINT)
+        time.sleep(0.05)
+    result = box.finish(child)
+    need_table(result, {'program/pass': 'PASS'}, result.status)
+    need(result.status in (INFRA, INTERRUPTED) and b'Interrupted system call' in result.err, result.text())
+    need(os.path.exists(other), 'the other document')
+
+
 def test_fail_fast_starts_nothing_more(box):
     result = box.run(*batch('--jobs', '1', '--fail-fast', program(box, ['pass', 'fail', 'pass/2', 'pass/3'])))
     need_table(result, {'program/pass': 'PASS', 'program/fail': 'FAIL'}, FAILED)
@@ -374,6 +446,21 @@ def test_no_two_vms_share_a_cpu_also_of_two_batches(box):
     box.need_clean()
 
 
+def test_without_locks_the_vms_of_a_batch_are_spread(box):
+    n = len(os.sched_getaffinity(0))
+    child = box.start(batch('--no-locks', program(box, ['idle/{}'.format(i) for i in range(n)])))
+    pids = wait_for_vms(box, n)
+    end = time.monotonic() + 10 * e2e.SLOW
+    places = []
+    while len(set(places)) < n and time.monotonic() < end:  # a VM process is placed a moment after it is there
+        places = [frozenset().union(*cpus_of(pid)) for pid in pids]
+        time.sleep(0.05)
+    need(len(set(places)) == n and all(len(place) == 1 for place in places), str(places))
+    child.kill()
+    child.communicate()
+    box.need_clean()
+
+
 def test_place_that_others_hold_too_long_is_infra_and_an_interrupt_ends_the_wait(box):
     env = box.env()
     n = len(os.sched_getaffinity(0))
@@ -395,6 +482,20 @@ def test_place_that_others_hold_too_long_is_infra_and_an_interrupt_ends_the_wait
     box.need_clean()
 
 
+def test_lock_folder_that_cannot_be_used_is_told_once(box):
+    for folder, why in (('/proc', 'ktstr-select.lock'), (box.file('none/such'), 'No such file'), ('/dev/null', 'no folder')):
+        result = box.run(*batch(program(box, ['pass/a', 'pass/b'])), env=box.env(KTSTR_LOCK_DIR=folder))
+        need_error(result, USAGE, folder, why)
+
+
+def test_files_for_a_guest_that_is_no_linux_are_refused(box):
+    kernel = ('--kernel', e2e.guest('actor'))
+    path = program(box, ['pass'])
+    for option, value in (('--include', '/etc/passwd'), ('--modules', box.path)):
+        need_error(box.run('test', *kernel, option, value, path), USAGE, 'not a Linux kernel', option)
+        need_error(box.run('run', *kernel, option, value, '--append', 'ktstr.run=pass'), USAGE, 'not a Linux kernel', option)
+
+
 # What is kept, what is shown.
 
 def test_output_has_a_folder_for_each_test_that_replays_it(box):
@@ -414,7 +515,7 @@ def test_output_has_a_folder_for_each_test_that_replays_it(box):
     need(content('program,pass,a', 'output.log') == b'said by the test\n', 'output.log')
     need(b'the actor enters' in content('program,pass,a', 'dmesg.log'), 'dmesg.log')
     need(len(content('program,pass,a', 'frames.bin')) > 100, 'frames.bin')
-    replay = subprocess.run([os.path.join(out, 'program,fail,b', 'replay.sh')], env=box.env(KTSTR=e2e.KTSTR), cwd='/',
+    replay = subprocess.run([os.path.join(out, 'program,fail,b', 'replay.sh')], env=box.env(), cwd='/',
                             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=60 * e2e.SLOW, check=False)
     need(replay.returncode == FAILED and b'program/fail/b: a check failed' in replay.stdout, repr(replay))
     need_error(box.run(*batch('--output', out, program(box, ['pass']))), USAGE, '--output', 'not empty')
@@ -449,6 +550,22 @@ def test_full_disk_loses_no_verdict(box):
     result = box.finish(child)
     outcomes = outcomes_of(result)
     need(outcomes == {'program/pass/a': 'PASS', 'program/fail/b': 'FAIL'} and result.status != OK, result.text())
+
+
+def test_limit_of_open_files_is_a_limit_of_jobs(box):
+    """The soft limit is raised; what the hard one allows runs, with one line about it, and nothing is tried again."""
+    path = program(box, ['pass/{}'.format(i) for i in range(24)])
+    for soft, hard, is_short in ((20, 1000, False), (100, 100, True)):
+        def limit(soft=soft, hard=hard):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        for more in [], ['--output', box.file('out{}'.format(hard))]:
+            child = subprocess.Popen([e2e.KTSTR] + batch('--jobs', '24', '--overcommit', '24', *more, path),
+                                     env=box.env(), cwd=box.path, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE,
+                                     stderr=subprocess.PIPE, preexec_fn=limit)
+            result = box.finish(child, limit=60)
+            need(set(outcomes_of(result).values()) == {'PASS'} and len(outcomes_of(result)) == 24, result.text())
+            need(result.status == OK and b'again' not in result.out, result.text())
+            need(result.out.count(b'limit of open files (`ulimit -n` is 100)') == is_short, result.text())
 
 
 def test_reader_that_goes_away_changes_no_status(box):

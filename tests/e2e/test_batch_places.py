@@ -87,6 +87,17 @@ def test_performance_that_cannot_be_is_a_skip_with_need_and_have(box):
     need_table(result, {'program/pass': 'FAIL'}, FAILED)
 
 
+def test_performance_tests_take_turns_without_a_wait_for_locks(box):
+    """Here one takes all CPUs: admission knows, and no second one is started only to wait."""
+    need_2_cpus()
+    names = ['fill/{}'.format(i) for i in range(2)]
+    for options in [], ['--overcommit', '4']:
+        tests, result = results(box, [(name, dict(PERF, topology='1,1,{},1'.format(N_CPUS - 1))) for name in names],
+                                '--jobs', '4', '--wait', '0', '--retries', '0', *options, limit=60)
+        need_table(result, {'program/' + name: 'PASS' for name in names}, OK)
+        need(all(test['resources']['overcommit'] == 1 for test in tests.values()), str(tests))
+
+
 def test_budget_is_kept_and_its_factor_told(box):
     tests, result = results(box, [('pass/a', BUDGET), ('pass/b', BUDGET), 'pass/c'])
     need(set(outcomes_of(result).values()) == {'PASS'} and result.status == OK, result.text())

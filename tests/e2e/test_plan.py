@@ -148,10 +148,10 @@ def test_no_lock_folder_is_no_error(box):
 
 def test_bad_lock_folders(box):
     os.symlink('/tmp', box.file('link'))
-    need_error(box.run('locks', env=box.env(KTSTR_LOCK_DIR=box.file('link'))), INFRA, 'link', 'no folder')
+    need_error(box.run('locks', env=box.env(KTSTR_LOCK_DIR=box.file('link'))), USAGE, 'link', 'no folder')
     os.mkdir(box.file('open'))
     os.chmod(box.file('open'), 0o777)
-    need_error(box.run('locks', env=box.env(KTSTR_LOCK_DIR=box.file('open'))), INFRA, 'chmod +t')
+    need_error(box.run('locks', env=box.env(KTSTR_LOCK_DIR=box.file('open'))), USAGE, 'chmod +t')
 
 
 if __name__ == '__main__':

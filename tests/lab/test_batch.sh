@@ -12,12 +12,14 @@ export KTSTR_KERNEL=6.12
 repeat=${KTSTR_REPEAT:-1}
 
 json() { # EXPRESSION: of d, the document; `of` has the tests by name, each a list
-	python3 -c 'import collections, json, sys; d = json.load(open(sys.argv[1])); of = collections.defaultdict(list)
+	python3 -c 'import collections, json, sys
+d = json.load(open(sys.argv[1]))
+of = collections.defaultdict(list)
 for t in d["tests"]: of[t["name"]].append(t)
 print(eval(sys.argv[2]))' "$tmp/json" "$1"
 }
 outcome() { # TEST WANTED: each time
-	equal "outcome_of_$1" "$(json "len(of['$1']), *{t['outcome'] for t in of['$1']}")" "$repeat $2"
+	equal "outcome_of_$1" "$(json "len(of['$1']), set(t['outcome'] for t in of['$1'])")" "($repeat, {'$2'})"
 }
 
 # --- crowded: all that must not pass, at once, eight vCPUs for each CPU ---

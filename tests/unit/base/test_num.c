@@ -181,6 +181,45 @@ static void test_durations_have_units(void **state UNUSED)
 	}
 }
 
+static void test_real_numbers_are_plain(void **state UNUSED)
+{
+	static const struct {
+		const char *text;
+		double value;
+	} good[] = { { "1", 1 }, { "2.5", 2.5 }, { "0001.0", 1 }, { "100", 100 } };
+	static const char *const bad[] = { "",
+					   " 2",
+					   "2 ",
+					   "+2",
+					   "-2",
+					   "2.",
+					   ".5",
+					   "1e1",
+					   "0x2",
+					   "nan",
+					   "inf",
+					   "2,5",
+					   "2.x",
+					   "2.5.1",
+					   "0.9",
+					   "101",
+					   "99999999999999999999999" };
+	struct error err;
+	double v = 7;
+
+	for (size_t i = 0; i < ARRAY_SIZE(bad); i++) {
+		if (num_parse_real("--overcommit", bad[i], 1, 100, &v, &err) == 0)
+			fail_msg("'%s' is taken", bad[i]);
+		assert_int_equal(err.class, ERROR_USAGE);
+		assert_non_null(strstr(err.text, "--overcommit: "));
+		assert_true(v == 7);
+	}
+	for (size_t i = 0; i < ARRAY_SIZE(good); i++) {
+		assert_int_equal(num_parse_real("--overcommit", good[i].text, 1, 100, &v, &err), 0);
+		assert_true(v == good[i].value);
+	}
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -193,6 +232,7 @@ int main(void)
 		cmocka_unit_test(test_add_and_mul_tell_of_overflow),
 		cmocka_unit_test(test_alignment_and_powers),
 		cmocka_unit_test(test_durations_have_units),
+		cmocka_unit_test(test_real_numbers_are_plain),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

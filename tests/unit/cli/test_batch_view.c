@@ -78,11 +78,11 @@ static void test_block_fits_every_terminal(void **state UNUSED)
 			batch_view_format_block(&s, width, height, &block);
 			for (char *p = (char *)(uintptr_t)buf_str(&block); *p; n++) {
 				size_t len = strcspn(p, "\n");
-				assert_true(len < (width < 20 ? 20 : width));
+				assert_true(len < (width ? width : 1));
 				assert_int_equal(p[len], '\n');
 				p += len + 1;
 			}
-			assert_true(n >= 1 && n <= (height < 3 ? 3 : height));
+			assert_true(n >= 1 && n <= (height < 3 ? 1 : height - 1));
 		}
 }
 
@@ -121,6 +121,7 @@ static void test_pipe_gets_lines_only(void **state UNUSED)
 	batch_view_print(&v, "a line");
 	batch_view_draw(&v, &s);
 	batch_view_clear(&v);
+	batch_view_fini(&v);
 	(void)close(fds[1]);
 	ssize_t n = read(fds[0], text, sizeof(text));
 	assert_int_equal(n, 7);

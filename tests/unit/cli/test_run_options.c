@@ -211,6 +211,7 @@ static void test_bad_lines_are_usage_and_name_the_culprit(void **state UNUSED)
 		{ "run --initrd I -- true", "--initrd" },
 		{ "run --initrd I --include /x", "--initrd" },
 		{ "run --initrd I --relay /x", "--initrd" },
+		{ "run --initrd I --modules /x", "--modules" },
 		{ "shell --initrd I", "--initrd" },
 		{ "run --net tap -- true", "'tap'" },
 		{ "run --net '' -- true", "plain nor pair" },

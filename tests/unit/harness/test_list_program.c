@@ -9,6 +9,7 @@
 #include <stdlib.h>
 #include <string.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -132,17 +133,15 @@ static void test_program_that_is_not_there_is_the_users_mistake(void **state)
 	assert_int_equal(f->err.class, ERROR_USAGE);
 }
 
-/* A child that keeps the pipe open neither delays the list nor stays. */
-static void test_child_that_is_left_behind_is_killed(void **state)
+/* The process whose id a script left in the file "pid" is gone, or soon is. */
+static void need_gone(struct fixture *f)
 {
-	struct fixture *f = *state;
 	CLEANUP(freep) char *pid_file = xasprintf("%s/pid", f->dir);
-	CLEANUP(freep) char *script = xasprintf("sleep 1000 & echo $! > %s\n" LIST, pid_file);
 	char line[32];
 
-	assert_int_equal(run(f, script, LONG_S * 1000), LIST_PROGRAM_OK);
 	assert_int_equal(file_read_line(pid_file, line, sizeof(line)), 0);
 	pid_t pid = (pid_t)atoi(line);
+	assert_true(pid > 1);
 	for (int i = 0; i < 1000 && kill(pid, 0) == 0; i++) {
 		/* Where nobody reaps orphans it stays as a zombie. */
 		CLEANUP(freep) char *stat = xasprintf("/proc/%d/stat", (int)pid);
@@ -153,6 +152,36 @@ static void test_child_that_is_left_behind_is_killed(void **state)
 	}
 	assert_int_equal(kill(pid, 0), -1);
 	assert_int_equal(errno, ESRCH);
+}
+
+#define LEAVES_CHILD "sleep 1000 & echo $! > ${0%/*}/new; mv ${0%/*}/new ${0%/*}/pid\n"
+
+/* A child that keeps the pipe open neither delays the list nor stays. */
+static void test_child_that_is_left_behind_is_killed(void **state)
+{
+	struct fixture *f = *state;
+
+	assert_int_equal(run(f, LEAVES_CHILD LIST, LONG_S * 1000), LIST_PROGRAM_OK);
+	need_gone(f);
+	assert_int_equal(run(f, LEAVES_CHILD "exec sleep 1000\n", 300), LIST_PROGRAM_HANG);
+	need_gone(f);
+}
+
+static void test_nothing_outlives_us_when_we_are_killed(void **state)
+{
+	struct fixture *f = *state;
+	CLEANUP(freep) char *pid_file = xasprintf("%s/pid", f->dir);
+	pid_t us = fork();
+
+	if (us == 0) {
+		(void)run(f, LEAVES_CHILD "exec sleep 1000\n", LONG_S * 1000);
+		_exit(1);
+	}
+	for (int i = 0; i < 3000 && access(pid_file, F_OK) < 0; i++)
+		usleep(10000);
+	assert_int_equal(kill(us, SIGKILL), 0);
+	assert_int_equal(waitpid(us, NULL, 0), us);
+	need_gone(f);
 }
 
 int main(void)
@@ -170,6 +199,8 @@ int main(void)
 		cmocka_unit_test_setup_teardown(test_program_that_is_not_there_is_the_users_mistake,
 						setup, teardown),
 		cmocka_unit_test_setup_teardown(test_child_that_is_left_behind_is_killed, setup,
+						teardown),
+		cmocka_unit_test_setup_teardown(test_nothing_outlives_us_when_we_are_killed, setup,
 						teardown),
 	};
 

@@ -147,25 +147,103 @@ static void test_without_locks_nobody_is_in_the_way(void **state UNUSED)
 	teardown(&f);
 }
 
+/* A runner without locks still knows what it gave out itself. */
+static void test_without_locks_ones_own_are_spread(void **state UNUSED)
+{
+	static const enum plan_tier tiers[] = { PLAN_DEFAULT, PLAN_BUDGET };
+	enum { N = 9 };
+
+	for (size_t t = 0; t < ARRAY_SIZE(tiers); t++) {
+		struct reservation r[N] = { 0 };
+		struct fixture f;
+		uint32_t n_by_cpu[8] = { 0 };
+		setup(&f, false);
+		struct plan_request q = request(&f, tiers[t], 1, 1, 2);
+		q.budget = PLAN_BUDGET_AUTHOR;
+		q.n_cpus = 2;
+		for (size_t i = 0; i < N; i++) {
+			assert_int_equal(reserve(&f, &r[i], &q, 0), 0);
+			assert_int_equal(id_set_count(&r[i].placement.cpus), 2);
+			id_set_for_each(cpu, &r[i].placement.cpus)
+			{
+				n_by_cpu[cpu]++;
+				assert_true(n_by_cpu[cpu] <= i / 4 + 1);
+			}
+		}
+		/* Two on each CPU again, and one where the third was: there is the next one's place. */
+		struct id_set freed = r[2].placement.cpus;
+		reservation_fini(&r[N - 1]);
+		reservation_fini(&r[2]);
+		assert_int_equal(reserve(&f, &r[2], &q, 0), 0);
+		assert_true(id_set_is_equal(&freed, &r[2].placement.cpus));
+		for (size_t i = 0; i < N; i++)
+			reservation_fini(&r[i]);
+		for (uint32_t i = 0; i < f.host.given.n_cpus; i++)
+			assert_int_equal(
+			    f.host.given.cpus[i].shared + f.host.given.cpus[i].exclusive, 0);
+		teardown(&f);
+	}
+}
+
 static void test_errors_have_the_class_of_their_cause(void **state UNUSED)
 {
 	struct fixture f;
 	struct error err;
 
 	setup(&f, false);
+	struct reservation_need need;
 	struct plan_request q = request(&f, PLAN_PERFORMANCE, 2, 4, 2);
-	assert_true(reservation_check(&f.host, &q, &err) < 0); /* no CPU left for service */
+	assert_true(reservation_check(&f.host, &q, &need, &err) < 0); /* no CPU left for service */
 	assert_int_equal(err.class, ERROR_SKIP);
 	q = request(&f, PLAN_BUDGET, 1, 1, 1);
 	q.budget = PLAN_BUDGET_OPERATOR;
 	q.n_cpus = 9;
-	assert_true(reservation_check(&f.host, &q, &err) < 0);
+	assert_true(reservation_check(&f.host, &q, &need, &err) < 0);
 	assert_int_equal(err.class, ERROR_USAGE);
 	q.budget = PLAN_BUDGET_AUTHOR;
-	assert_true(reservation_check(&f.host, &q, &err) < 0);
+	assert_true(reservation_check(&f.host, &q, &need, &err) < 0);
 	assert_int_equal(err.class, ERROR_SKIP);
 	q.n_cpus = 8;
-	assert_int_equal(reservation_check(&f.host, &q, &err), 0);
+	assert_int_equal(reservation_check(&f.host, &q, &need, &err), 0);
+	teardown(&f);
+}
+
+static void need_is(struct fixture *f, const struct plan_request *q, uint32_t n_cpus,
+		    uint32_t n_locks)
+{
+	struct reservation_need need;
+	struct error err;
+
+	assert_int_equal(reservation_check(&f->host, q, &need, &err), 0);
+	assert_int_equal(need.n_cpus, n_cpus);
+	assert_int_equal(need.n_locks, n_locks);
+}
+
+/* Who admits tests by CPUs must know what their locks keep from others. */
+static void test_need_is_what_others_cannot_have_meanwhile(void **state UNUSED)
+{
+	struct fixture f;
+
+	setup(&f, false);
+	struct plan_request q = request(&f, PLAN_DEFAULT, 1, 1, 2);
+	need_is(&f, &q, 2, 3);
+	q.tier = PLAN_BUDGET;
+	q.budget = PLAN_BUDGET_AUTHOR;
+	q.n_cpus = 1;
+	need_is(&f, &q, 1, 2);
+	/* One vCPU, and the LLC's other CPU for service; then a whole LLC, and one CPU of another. */
+	q = request(&f, PLAN_PERFORMANCE, 1, 1, 1);
+	need_is(&f, &q, 2, 1);
+	q = request(&f, PLAN_PERFORMANCE, 1, 1, 2);
+	need_is(&f, &q, 3, 3);
+	/* CPUs that we may not use are nobody's here. */
+	q = request(&f, PLAN_PERFORMANCE, 1, 1, 1);
+	struct id_set allowed = { 0 };
+	id_set_add(&allowed, 0);
+	id_set_add(&allowed, 2);
+	((struct host *)(uintptr_t)f.host.host)->allowed = allowed;
+	q.allowed = allowed;
+	need_is(&f, &q, 2, 3);
 	teardown(&f);
 }
 
@@ -197,7 +275,9 @@ int main(void)
 		cmocka_unit_test(test_second_waits_in_vain_and_names_the_holder),
 		cmocka_unit_test(test_cancel_ends_the_wait),
 		cmocka_unit_test(test_without_locks_nobody_is_in_the_way),
+		cmocka_unit_test(test_without_locks_ones_own_are_spread),
 		cmocka_unit_test(test_errors_have_the_class_of_their_cause),
+		cmocka_unit_test(test_need_is_what_others_cannot_have_meanwhile),
 		cmocka_unit_test(test_open_finds_this_machine_and_keeps_it),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -47,10 +47,12 @@ static void launch(void *ctx, size_t job)
 static void check_budget(const struct world *w)
 {
 	uint32_t cpus = 0;
+	uint32_t files = 0;
 	uint64_t memory = 0;
 
 	for (size_t i = 0; i < w->n_running; i++) {
 		cpus += w->costs[w->running[i]].cpus;
+		files += w->costs[w->running[i]].files;
 		memory += w->costs[w->running[i]].memory_mib;
 	}
 	assert_true(cpus <= w->s.config.limit.cpus);
@@ -58,11 +60,14 @@ static void check_budget(const struct world *w)
 	assert_true(w->n_running <= w->s.config.max_running);
 	assert_int_equal(cpus, w->s.admission.used.cpus);
 	assert_int_equal(memory, w->s.admission.used.memory_mib);
+	assert_true(files <= w->s.config.limit.files);
+	assert_int_equal(files, w->s.admission.used.files);
 	assert_true(w->s.admission.n_passed <= ADMISSION_PASSES);
 	/* Nothing that waits first could run. */
 	if (w->s.n_waiting && w->n_running < w->s.config.max_running) {
 		const struct admission_cost *c = &w->costs[w->s.queue[0]];
 		assert_true(c->cpus > w->s.config.limit.cpus - cpus ||
+			    c->files > w->s.config.limit.files - files ||
 			    c->memory_mib > w->s.config.limit.memory_mib - memory);
 	}
 	if (w->s.n_waiting)
@@ -99,7 +104,9 @@ static enum outcome random_outcome(struct world *w)
 static void play(struct world *w)
 {
 	const struct scheduler_config config = {
-		.limit = { .cpus = 1 + (uint32_t)roll(w, CPUS_MAX), .memory_mib = 1 + roll(w, 64) },
+		.limit = { .cpus = 1 + (uint32_t)roll(w, CPUS_MAX),
+			   .files = 1 + (uint32_t)roll(w, 64),
+			   .memory_mib = 1 + roll(w, 64) },
 		.max_running = 1 + (uint32_t)roll(w, 40),
 		.n_retries = (uint32_t)roll(w, 4),
 		.fail_fast = roll(w, 8) == 0,
@@ -109,6 +116,7 @@ static void play(struct world *w)
 	for (size_t i = 0; i < w->n_jobs; i++)
 		w->costs[i] =
 		    (struct admission_cost){ .cpus = (uint32_t)roll(w, config.limit.cpus + 1),
+					     .files = (uint32_t)roll(w, config.limit.files + 1),
 					     .memory_mib = roll(w, config.limit.memory_mib + 1) };
 	begin(w, config);
 	while (w->n_running) {
@@ -218,11 +226,30 @@ static void test_only_failures_of_tests_stop_a_fail_fast_batch(void **state UNUS
 
 static void test_job_larger_than_the_budget_is_known(void **state UNUSED)
 {
-	const struct admission a = { .limit = { .cpus = 4, .memory_mib = 100 } };
+	const struct admission a = { .limit = { .cpus = 4, .files = 9, .memory_mib = 100 } };
 
-	assert_true(admission_can_ever(&a, &(struct admission_cost){ 4, 100 }));
-	assert_false(admission_can_ever(&a, &(struct admission_cost){ 5, 1 }));
-	assert_false(admission_can_ever(&a, &(struct admission_cost){ 1, 101 }));
+	assert_true(admission_can_ever(&a, &(struct admission_cost){ 4, 9, 100 }));
+	assert_false(admission_can_ever(&a, &(struct admission_cost){ 5, 1, 1 }));
+	assert_false(admission_can_ever(&a, &(struct admission_cost){ 1, 10, 1 }));
+	assert_false(admission_can_ever(&a, &(struct admission_cost){ 1, 1, 101 }));
+}
+
+static void test_lack_of_files_is_known_where_nothing_else_lacks(void **state UNUSED)
+{
+	const struct admission_cost costs[] = { { 2, 5, 10 } };
+	const size_t queue[] = { 0, 0 };
+	struct admission a = { .limit = { .cpus = 4, .files = 9, .memory_mib = 100 },
+			       .max_running = 4 };
+
+	assert_int_equal(admission_take(&a, costs, queue, 2), 0);
+	assert_false(a.lacks_files);
+	assert_int_equal(admission_take(&a, costs, queue, 1), SIZE_MAX);
+	assert_true(a.lacks_files);
+	a = (struct admission){ .limit = { .cpus = 3, .files = 9, .memory_mib = 100 },
+				.max_running = 4 };
+	assert_int_equal(admission_take(&a, costs, queue, 2), 0);
+	assert_int_equal(admission_take(&a, costs, queue, 1), SIZE_MAX);
+	assert_false(a.lacks_files);
 }
 
 int main(void)
@@ -234,6 +261,7 @@ int main(void)
 		cmocka_unit_test(test_infra_is_tried_again_behind_all_others_so_often),
 		cmocka_unit_test(test_only_failures_of_tests_stop_a_fail_fast_batch),
 		cmocka_unit_test(test_job_larger_than_the_budget_is_known),
+		cmocka_unit_test(test_lack_of_files_is_known_where_nothing_else_lacks),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -91,7 +91,22 @@ static void test_links_and_what_is_no_folder_are_refused(void **state UNUSED)
 	assert_int_equal(fd_close(open(file, O_CREAT | O_WRONLY, 0666)), -1);
 	assert_true(lock_dir_open(&dir, file, true, &err) < 0);
 	assert_true(lock_dir_open(&dir, "/proc/self/ktstr", true, &err) < 0);
+	assert_int_equal(err.class, ERROR_USAGE);
 	scratch_dir_free(base);
+}
+
+/* One that cannot hold a lock is known when it is opened, not when the first lock is taken. */
+static void test_folder_in_which_no_file_can_be_made_is_refused(void **state UNUSED)
+{
+	struct lock_dir dir;
+	struct error err;
+
+	assert_true(lock_dir_open(&dir, "/proc", true, &err) < 0);
+	assert_int_equal(err.class, ERROR_USAGE);
+	assert_non_null(strstr(err.text, "'/proc': cannot use 'ktstr-select.lock'"));
+	assert_int_equal(dir.fd, -1);
+	assert_int_equal(lock_dir_open(&dir, "/proc", false, &err), 0); /* there are none to see */
+	lock_dir_close(&dir);
 }
 
 static void test_folder_in_which_anybody_may_remove_locks_is_refused(void **state UNUSED)
@@ -483,6 +498,7 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_folder_is_made_for_everybody_whatever_the_umask),
 		cmocka_unit_test(test_links_and_what_is_no_folder_are_refused),
+		cmocka_unit_test(test_folder_in_which_no_file_can_be_made_is_refused),
 		cmocka_unit_test(test_folder_in_which_anybody_may_remove_locks_is_refused),
 		cmocka_unit_test(test_files_that_are_not_what_they_should_be_are_refused),
 		cmocka_unit_test(test_names_of_locks_and_nothing_else_are_parsed),
