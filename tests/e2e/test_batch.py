@@ -225,6 +225,21 @@ def wait_for_vms(box, n):
     return wait_for(n, lambda: vm_processes(box))
 
 
+def test_vm_process_has_nothing_but_a_vm_in_it(box):
+    """Its program is static and comes from memory; a build that lacks it (sanitizers) executes ktstr itself."""
+    if not os.path.exists(os.path.join(os.path.dirname(e2e.KTSTR), 'ktstr-vm')):
+        raise e2e.Skip('this build has no program for VM processes')
+    child = box.start(batch(program(box, ['idle'])))
+    pid = wait_for_vms(box, 1)[0]
+    exe = os.readlink('/proc/{}/exe'.format(pid))
+    with open('/proc/{}/maps'.format(pid), encoding='utf-8') as f:
+        libraries = {line.split()[-1] for line in f if '.so' in line}
+    child.kill()
+    child.communicate()
+    box.need_clean()
+    need('ktstr-vm' in exe and not libraries, '{}: {}'.format(exe, libraries))
+
+
 def test_killed_vm_processes_cost_no_other_verdict(box):
     tests = [('fill/{}'.format(i), {'timeout_s': 120}) for i in range(8)] + [('fail/{}'.format(i), {}) for i in range(24)]
     child = box.start(batch('--jobs', '4', '--overcommit', '4', '--retries', '10', program(box, tests)))
