@@ -81,12 +81,12 @@ static void nice_weights(struct ktstr *t)
 }
 
 static const struct ktstr_test tests[] = {
-	{ .name = "fairness/two_spinners",
+	{ .name = "two_spinners",
 	  .run = two_spinners,
 	  .summary = "two tasks share a CPU evenly",
 	  .topology = "1,1,2,1",
 	  .cpu_cap = 2 },
-	{ .name = "fairness/nice_weights",
+	{ .name = "nice_weights",
 	  .run = nice_weights,
 	  .summary = "nice 5 gets a third of what nice 0 gets",
 	  .topology = "1,1,2,1",

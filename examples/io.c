@@ -165,12 +165,12 @@ static void tcp(struct ktstr *t)
 }
 
 static const struct ktstr_test tests[] = {
-	{ .name = "io/disk",
+	{ .name = "disk",
 	  .run = disk,
 	  .summary = "what was written to the disk is read back",
 	  .disk_mib = 16,
 	  .vm_only = true }, /* it overwrites /dev/vda */
-	{ .name = "io/tcp",
+	{ .name = "tcp",
 	  .run = tcp,
 	  .summary = "a stream over TCP comes back whole",
 	  .topology = "1,1,2,1" },

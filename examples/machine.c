@@ -112,11 +112,11 @@ static void topology(struct ktstr *t)
 }
 
 static const struct ktstr_test tests[] = {
-	{ .name = "machine/cpu_count",
+	{ .name = "cpu_count",
 	  .run = cpu_count,
 	  .summary = "as many CPUs are online as were asked for",
 	  .topology = "1,2,2,1" },
-	{ .name = "machine/topology",
+	{ .name = "topology",
 	  .run = topology,
 	  .summary = "threads, caches and nodes are those that were asked for",
 	  .topology = "1,2,2,1" },

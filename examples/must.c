@@ -66,15 +66,15 @@ static void must_not_leave(struct ktstr *t)
 }
 
 static const struct ktstr_test tests[] = {
-	{ .name = "must/fail", .run = must_fail },
-	{ .name = "must/skip", .run = must_skip },
-	{ .name = "must/be_inconclusive", .run = must_be_inconclusive },
-	{ .name = "must/do_something", .run = does_nothing },
-	{ .name = "must/crash", .run = must_crash },
-	{ .name = "must/not_leave", .run = must_not_leave },
-	{ .name = "must/panic", .run = must_panic, .vm_only = true },
-	{ .name = "must/hang", .run = must_hang, .timeout_s = 40, .vm_only = true },
-	{ .name = "must/vanish", .run = must_vanish, .vm_only = true },
+	{ .name = "fail", .run = must_fail },
+	{ .name = "skip", .run = must_skip },
+	{ .name = "be_inconclusive", .run = must_be_inconclusive },
+	{ .name = "do_something", .run = does_nothing },
+	{ .name = "crash", .run = must_crash },
+	{ .name = "not_leave", .run = must_not_leave },
+	{ .name = "panic", .run = must_panic, .vm_only = true },
+	{ .name = "hang", .run = must_hang, .timeout_s = 10, .vm_only = true },
+	{ .name = "vanish", .run = must_vanish, .vm_only = true },
 	{ 0 },
 };
 

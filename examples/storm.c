@@ -66,11 +66,11 @@ static void yields(struct ktstr *t)
 }
 
 static const struct ktstr_test tests[] = {
-	{ .name = "storm/forks",
+	{ .name = "forks",
 	  .run = forks,
 	  .summary = "every child of 20 waves of forks runs",
 	  .topology = "1,1,2,1" },
-	{ .name = "storm/yields",
+	{ .name = "yields",
 	  .run = yields,
 	  .summary = "threads that yield all the time come to their end",
 	  .topology = "1,1,2,1" },

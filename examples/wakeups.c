@@ -154,15 +154,15 @@ static void timers(struct ktstr *t)
 }
 
 static const struct ktstr_test tests[] = {
-	{ .name = "wakeups/pipes",
+	{ .name = "pipes",
 	  .run = pipes,
 	  .summary = "every byte through a pipe wakes its reader",
 	  .topology = "1,1,2,1" },
-	{ .name = "wakeups/futexes",
+	{ .name = "futexes",
 	  .run = futexes,
 	  .summary = "two processes take turns, no wake-up is lost",
 	  .topology = "1,1,2,1" },
-	{ .name = "wakeups/timers", .run = timers, .summary = "a sleeper does not wake early" },
+	{ .name = "timers", .run = timers, .summary = "a sleeper does not wake early" },
 	{ 0 },
 };
 

@@ -102,11 +102,11 @@ static void cpuset(struct ktstr *t)
 }
 
 static const struct ktstr_test tests[] = {
-	{ .name = "where/affinity",
+	{ .name = "affinity",
 	  .run = affinity,
 	  .summary = "a pinned task stays on its CPU",
 	  .topology = "1,1,2,1" },
-	{ .name = "where/cpuset",
+	{ .name = "cpuset",
 	  .run = cpuset,
 	  .summary = "tasks in a cpuset stay on its CPU, whatever they ask for",
 	  .topology = "1,1,2,1",

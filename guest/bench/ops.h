@@ -10,6 +10,8 @@
 void op_blk(const char *line);
 void op_costs(const char *line);
 void op_net(const char *line);
+void op_test(const char *line);
+NORETURN void op_halt(void);
 
 /* Runs @loop at the privilege level that "cpl" asks for. */
 void ops_run_loop(const char *line, void (*loop)(void));

@@ -14,17 +14,31 @@ enum {
 
 static unsigned n_in_fifo;
 
+/* Where @c is in the @n bytes at @from; behind them if it is not. One instruction: kernel mode may be interpreted. */
+static const char *find_byte(const char *from, char c, size_t n)
+{
+	bool is_found = false;
+
+	if (n)
+		__asm__ volatile("repne scasb"
+				 : "+D"(from), "+c"(n), "=@ccz"(is_found)
+				 : "a"(c)
+				 : "memory");
+	return is_found ? from - 1 : from;
+}
+
 const char *text_word(const char *line, const char *name)
 {
-	while (*line) {
+	const char *end = find_byte(line, 0, SIZE_MAX);
+
+	while (line < end) {
 		const char *p = line, *n = name;
 
 		while (*n && *p == *n)
 			p++, n++;
 		if (!*n && *p == '=')
 			return p + 1;
-		while (*line && *line != ' ')
-			line++;
+		line = find_byte(line, ' ', (size_t)(end - line));
 		while (*line == ' ')
 			line++;
 	}
@@ -56,8 +70,11 @@ uint64_t text_number(const char *line, const char *name, uint64_t fallback)
 
 bool text_is(const char *line, const char *name, const char *value)
 {
-	const char *p = text_word(line, name);
+	return text_is_value(text_word(line, name), value);
+}
 
+bool text_is_value(const char *p, const char *value)
+{
 	while (p && *value && *p == *value)
 		p++, value++;
 	return p && !*value && (*p == 0 || *p == ' ');

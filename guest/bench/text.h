@@ -7,6 +7,8 @@ const char *text_word(const char *line, const char *name);
 uint64_t text_number(const char *line, const char *name, uint64_t fallback);
 /* Whether the word's value is @value. */
 bool text_is(const char *line, const char *name, const char *value);
+/* The same for what text_word has found; NULL is no value. */
+bool text_is_value(const char *word, const char *value);
 /* A number in decimal, or in hexadecimal behind 0x; moves *@p behind it. */
 uint64_t text_parse(const char **p);
 

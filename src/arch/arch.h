@@ -41,6 +41,17 @@ size_t arch_ram_ranges(uint64_t bytes, struct arch_ram_range ranges[ARCH_MAX_RAM
  * is /dev/kvm. */
 MUST_CHECK int arch_check_capabilities(int kvm_fd, struct error *err);
 
+/*
+ * What this host's KVM supports of CPUID: the same for all its VMs, plain bytes. Who starts many VMs asks once and hands it
+ * on: it takes the kernel an instruction per leaf, each of which traps where KVM itself runs in a VM.
+ */
+enum { ARCH_SUPPORTED_MAX = 9 * 1024 };
+struct arch_supported {
+	uint32_t len; /* 0: not known */
+	uint8_t bytes[ARCH_SUPPORTED_MAX];
+};
+MUST_CHECK int arch_supported_read(int kvm_fd, struct arch_supported *ret, struct error *err);
+
 /* What a host can hold; 0: unknown, and so no limit. */
 struct arch_limits {
 	int max_cpus;
@@ -49,8 +60,8 @@ struct arch_limits {
 	bool five_levels;      /* of page tables */
 	bool split_irqchip;    /* APIC ids above 254 */
 };
-/* @kvm_fd is /dev/kvm; -1: what the processor alone tells, without a KVM call. */
-void arch_limits_read(int kvm_fd, struct arch_limits *ret);
+/* @kvm_fd is /dev/kvm, and @supported its table; -1 and NULL: what the processor alone tells, without a KVM call. */
+void arch_limits_read(int kvm_fd, const struct arch_supported *supported, struct arch_limits *ret);
 /* Whether CPUs and memory up to @ram_end fit. Errors are class skip, with both numbers. */
 MUST_CHECK int arch_limits_check(const struct arch_limits *limits, const struct topology *t,
 				 uint64_t ram_end, struct error *err);
@@ -108,9 +119,10 @@ MUST_CHECK int arch_cpu_mask_parse(const char *text, struct cpu_mask *ret, struc
 MUST_CHECK int arch_cpu_mask_check(const struct cpu_mask *mask, const struct topology *t,
 				   struct error *err);
 
-/* CPUID table of a VM, read once from KVM and adapted per vCPU. Opaque, heap. */
+/* CPUID table of a VM, made of what KVM supports and adapted per vCPU. Opaque, heap. */
 struct arch_cpuid;
 struct arch_cpuid_config {
+	const struct arch_supported *supported;
 	const struct topology *topology;
 	const struct cpu_mask *mask; /* NULL: none */
 	bool realtime;               /* tell the guest that its CPUs are never preempted */

@@ -2,9 +2,16 @@
 
 #include <errno.h>
 #include <fcntl.h>
+#include <stdio.h>
 #include <sys/file.h>
+#include <sys/mman.h>
 #include <sys/resource.h>
 #include <unistd.h>
+
+/* Linux 6.3; before, every memfd could be executed. */
+#ifndef MFD_EXEC
+#define MFD_EXEC 0x10U
+#endif
 
 int fd_close(int fd)
 {
@@ -118,4 +125,28 @@ int fd_lock(int fd, int operation)
 		res = flock(fd, operation);
 	while (res < 0 && errno == EINTR);
 	return res < 0 ? -errno : 0;
+}
+
+static int reopen_read_only(int fd)
+{
+	char path[64];
+
+	(void)snprintf(path, sizeof(path), "/proc/self/fd/%d", fd);
+	int ret = open(path, O_RDONLY | O_CLOEXEC);
+	return ret < 0 ? -errno : ret;
+}
+
+int fd_program(const char *name, const void *data, size_t n)
+{
+	int fd = memfd_create(name, MFD_CLOEXEC | MFD_EXEC);
+
+	if (fd < 0 && errno == EINVAL)
+		fd = memfd_create(name, MFD_CLOEXEC);
+	if (fd < 0)
+		return -errno;
+	int res = fd_write_all(fd, data, n);
+	if (res == 0)
+		res = reopen_read_only(fd);
+	(void)fd_close(fd);
+	return res;
 }

@@ -17,6 +17,11 @@ MUST_CHECK int fd_write_all(int fd, const void *buf, size_t n);
 MUST_CHECK int fd_pwrite_all(int fd, const void *buf, size_t n, uint64_t offset);
 MUST_CHECK int fd_set_nonblock(int fd, bool on);
 /*
+ * A file in memory with @n bytes of @data that can be executed, as /proc/PID/fd/N: nobody has it open for writing. Its
+ * descriptor (close on exec), or a negative errno: -EACCES where vm.memfd_noexec forbids such files.
+ */
+MUST_CHECK int fd_program(const char *name, const void *data, size_t n);
+/*
  * Raises the number of files that this process and its children may open as far as it may, and returns it. The usual limit is
  * low for the sake of select(2), which we do not use.
  */

@@ -6,11 +6,12 @@
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
+#include <unistd.h>
 
 #include "base/file.h"
 #include "bench/spawn.h"
 
-enum { PATH_SIZE = 320, LINE_SIZE = 128 };
+enum { PATH_SIZE = 320, LINE_SIZE = 128, STAT_MAX = 4 << 20 };
 
 static bool is_vcpu(pid_t pid, const char *tid)
 {
@@ -52,4 +53,24 @@ void cpu_use_read(pid_t pid, struct cpu_use *ret)
 		(void)closedir(dir);
 	if (!found)
 		ret->vcpus_ms = NAN;
+}
+
+double cpu_use_idle_s(const struct id_set *cpus)
+{
+	CLEANUP(buf_fini) struct buf text = { 0 };
+	unsigned long long idle, waiting;
+	double ticks = 0;
+	struct error unused;
+	unsigned cpu;
+
+	if (file_read("/proc/stat", STAT_MAX, &text, &unused) < 0)
+		return NAN;
+	/* "cpu3 USER NICE SYSTEM IDLE IOWAIT ...", behind the line of their sums. */
+	for (const char *p = buf_str(&text); (p = strstr(p, "\ncpu")); p++) {
+		/* NOLINTNEXTLINE(cert-err34-c): the kernel's own numbers */
+		int n = sscanf(p, "\ncpu%u %*u %*u %*u %llu %llu", &cpu, &idle, &waiting);
+		if (n == 3 && id_set_has(cpus, cpu))
+			ticks += (double)(idle + waiting);
+	}
+	return ticks / (double)sysconf(_SC_CLK_TCK);
 }

@@ -56,7 +56,7 @@ char *batch_output_folder(const char *dir, const struct batch_test *entry)
 /* In single quotes for a shell. */
 static void add_quoted(struct buf *to, const char *text)
 {
-	buf_append_str(to, " '");
+	buf_append_str(to, "'");
 	for (; *text; text++) {
 		if (*text == '\'')
 			buf_append_str(to, "'\\''");
@@ -66,12 +66,18 @@ static void add_quoted(struct buf *to, const char *text)
 	buf_append_str(to, "'");
 }
 
+static void add_word(struct buf *to, const char *text)
+{
+	buf_append_str(to, " ");
+	add_quoted(to, text);
+}
+
 static void add_path(struct buf *to, const char *option, const char *path)
 {
 	CLEANUP(freep) char *real = realpath(path, NULL);
 
 	buf_printf(to, " %s", option);
-	add_quoted(to, real ? real : path);
+	add_word(to, real ? real : path);
 }
 
 /* HOST[:GUEST]: relative to where the batch ran. */
@@ -83,7 +89,17 @@ static void add_include(struct buf *to, const char *include)
 			       include[0] == '/' || !cwd ? "" : "/", include);
 
 	buf_append_str(to, " --include");
-	add_quoted(to, text);
+	add_word(to, text);
+}
+
+/* With this program where it still is (another machine may have unpacked the folder). */
+static void add_program(struct buf *to)
+{
+	CLEANUP(freep) char *self = realpath("/proc/self/exe", NULL);
+
+	buf_append_str(to, "ktstr=");
+	add_quoted(to, self ? self : "ktstr");
+	buf_append_str(to, "\n[ -x \"$ktstr\" ] || ktstr=ktstr\nexec \"${KTSTR:-$ktstr}\" test");
 }
 
 static void write_replay(const struct test_options *o, const struct batch_vm *vm, struct buf *to)
@@ -91,19 +107,20 @@ static void write_replay(const struct test_options *o, const struct batch_vm *vm
 	const struct planned_test *t = vm->config.test;
 
 	buf_append_str(to, "#!/bin/sh\n# Runs this test again: same kernel, topology, limits. "
-			   "More options may follow.\nexec \"${KTSTR:-ktstr}\" test");
+			   "More options may follow.\n");
+	add_program(to);
 	add_path(to, "--kernel", vm->config.images->setup.entry.image);
 	if (o->modules_dir)
 		add_path(to, "--modules", o->modules_dir);
 	for (size_t i = 0; i < o->n_append; i++) {
 		buf_append_str(to, " --append");
-		add_quoted(to, o->append[i]);
+		add_word(to, o->append[i]);
 	}
 	for (size_t i = 0; i < o->n_includes; i++)
 		add_include(to, o->includes[i]);
 	buf_printf(to, " --timeout %" PRIu64 " --overcommit %g%s --filter", o->timeout_s,
 		   o->overcommit, o->force ? " --force" : "");
-	add_quoted(to, t->name);
+	add_word(to, t->name);
 	add_path(to, "\"$@\"", t->program->path);
 	buf_append_str(to, "\n");
 }

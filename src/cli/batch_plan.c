@@ -2,6 +2,7 @@
 
 #include <dirent.h>
 #include <errno.h>
+#include <fcntl.h>
 #include <inttypes.h>
 #include <sched.h>
 #include <stdio.h>
@@ -14,6 +15,7 @@
 #include "base/num.h"
 #include "cli/memory_size.h"
 #include "harness/list_program.h"
+#include "vmm/kvm.h"
 
 enum {
 	LIST_TIMEOUT_S = 10,
@@ -21,6 +23,8 @@ enum {
 	MEMINFO_MAX = 64 * 1024,
 	FILES_RESERVED = 16, /* the reactor, signals, what is open for a moment */
 };
+
+extern const uint8_t vm_program_begin[], vm_program_end[];
 
 /* Lists */
 
@@ -239,6 +243,33 @@ static void look_for_cgroups(struct batch_plan *p)
 	(void)cgroup_close(&cgroup, 0); /* empty; else the next sweep takes it */
 }
 
+/* Asked once for all VMs. Where it cannot be had the first of them says why. */
+static void ask_kvm(struct batch_plan *p)
+{
+	struct error unused;
+	CLEANUP(fd_closep) int fd = kvm_open(&unused);
+
+	if (fd < 0 || arch_supported_read(fd, &p->images.supported, &unused) < 0)
+		p->images.supported.len = 0;
+}
+
+/*
+ * What is embedded, from memory; where that is not to be had (no such program in this build, vm.memfd_noexec, a limit on file
+ * sizes), this program by itself: the same, with more to load. Not by its path, where another build may lie by now.
+ */
+static int open_vm_program(struct batch_plan *p, struct error *err)
+{
+	size_t n = (size_t)(vm_program_end - vm_program_begin);
+	int fd = n ? fd_program("ktstr-vm", vm_program_begin, n) : -ENOENT;
+
+	if (fd < 0)
+		fd = open("/proc/self/exe", O_RDONLY | O_CLOEXEC);
+	if (fd < 0)
+		return error_set(err, errno, "/proc/self/exe");
+	p->images.vm_program_fd = fd;
+	return 0;
+}
+
 int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struct error *err)
 {
 	const struct run_options kernel = { .kernel = o->kernel,
@@ -249,12 +280,14 @@ int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struc
 	struct error why;
 
 	if (guest_setup_kernel(&kernel, &p->images.setup, err) < 0 ||
-	    guest_setup_check_files(&kernel, &p->images.setup, err) < 0)
+	    guest_setup_check_files(&kernel, &p->images.setup, err) < 0 ||
+	    open_vm_program(p, err) < 0)
 		return err->code;
 	if (reservation_host_open(&p->host, p->images.setup.cache_dir, getenv("KTSTR_LOCK_DIR"),
 				  !o->no_locks, err) < 0)
 		return err->code;
 	bool can_boot = guest_setup_check_kvm(&kernel, &p->images.setup, &why) == 0;
+	ask_kvm(p);
 	p->n_cpus = allowed_cpus();
 	p->capacity = (struct admission_cost){
 		.cpus = (uint32_t)(p->n_cpus * o->overcommit),

@@ -34,7 +34,8 @@ struct batch_plan {
 	uint64_t file_limit;             /* of this process */
 };
 #define BATCH_PLAN_INIT                                                                            \
-	((struct batch_plan){ .images.setup = GUEST_SETUP_INIT, .host = RESERVATION_HOST_INIT })
+	((struct batch_plan){ .images = { .setup = GUEST_SETUP_INIT, .vm_program_fd = -1 },        \
+			      .host = RESERVATION_HOST_INIT })
 
 /* Runs the programs for their lists and selects. Errors: a program that is not there. */
 MUST_CHECK int batch_plan_list(const struct test_options *o, struct batch_plan *ret,

@@ -268,6 +268,7 @@ static int spawn(struct batch_vm *vm, struct error *err)
 	const struct initramfs *base = &vm->config.images->bases[test->base];
 	const struct virtio_net_config net = virtio_net_config_of("ktstr run");
 	const struct kernel_image *kernel = &vm->config.images->setup.kernel;
+	const struct arch_supported *supported = &vm->config.images->supported;
 	const struct reservation *place = &vm->place.reservation;
 	CLEANUP(freep) int *locks = xcalloc(place->plan->n_locks + 1, sizeof(int));
 	size_t suffix_len = 0;
@@ -291,6 +292,7 @@ static int spawn(struct batch_vm *vm, struct error *err)
 			.placement = &place->placement,
 			.hold = batch_place_is_promised(&vm->place),
 			.cpu_mask = &o->cpu_mask,
+			.supported = supported->len ? supported : NULL,
 			.disk = o->has_disk ? &vm->disk.config : NULL,
 			.net = o->net ? &net : NULL },
 		.backend = vm->config.backend,
@@ -304,7 +306,7 @@ static int spawn(struct batch_vm *vm, struct error *err)
 		.n_lock_fds = reservation_lock_fds(place, locks),
 		.cgroup_fd = vm->place.cgroup.is_active ? &vm->place.cgroup.procs_fd : NULL,
 	};
-	if (vm_process_exec(&config, &vm->process, err) < 0)
+	if (vm_process_exec(vm->config.images->vm_program_fd, &config, &vm->process, err) < 0)
 		return err->code;
 	vm->state = BATCH_VM_RUNNING;
 	return batch_place_keep(&vm->place, vm->process.pid, err);

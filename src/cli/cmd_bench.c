@@ -1,7 +1,7 @@
 /*
- * `ktstr bench`: what disk and network give in a VM, beside QEMU and the bare host. The machinery is
- * in src/bench; here are its inputs: this program, its embedded guest, the file to read, programs to
- * compare with. VMs run in processes of their own, `ktstr run`.
+ * `ktstr bench`: what disk and network give in a VM, beside QEMU and the bare host, and what a batch costs. The machinery
+ * is in src/bench; here are its inputs: this program, its embedded guest, the file to read, programs to
+ * compare with. VMs run in processes of their own, `ktstr run` and `ktstr test`.
  */
 #include <errno.h>
 #include <inttypes.h>
@@ -17,6 +17,7 @@
 #include "base/buf.h"
 #include "base/fd.h"
 #include "base/num.h"
+#include "bench/batch_suite.h"
 #include "bench/scratch.h"
 #include "bench/suite.h"
 #include "cli/bench_options.h"
@@ -103,13 +104,23 @@ static int find_tool(const char *option, const char *wanted, const char *usual, 
 	return error_set_usage(err, -ENOENT, "%s: there is no program '%s'", option, wanted);
 }
 
+static int find_tools(struct bench *b, struct error *err)
+{
+	const struct bench_options *o = &b->options;
+
+	if (!o->suite) /* a batch has nobody beside it */
+		return 0;
+	int res = find_tool("--qemu", o->qemu, "qemu-system-x86_64", &b->qemu, err);
+	return res < 0 ? res : find_tool("--fio", o->fio, "fio", &b->fio, err);
+}
+
 static int open_file(struct bench *b, struct error *err)
 {
 	const struct bench_options *o = &b->options;
 	const char *tmp = getenv("TMPDIR");
 	const char *dir = o->dir ? o->dir : tmp && *tmp ? tmp : ".";
 
-	if (!o->suite->has_disk)
+	if (!o->suite || !o->suite->has_disk)
 		return 0;
 	int res = o->file ? scratch_open(o->file, &b->scratch, err)
 			  : scratch_make(dir, o->size_mib * MIB, &b->scratch, err);
@@ -124,7 +135,23 @@ static void show_progress(const char *text)
 		fprintf(stderr, "ktstr bench: %s\n", text);
 }
 
-static int measure(struct bench *b, json_t **ret_doc, struct error *err)
+#define OURSELVES "/proc/self/exe"
+
+static int measure_batches(struct bench *b, json_t **ret_doc, struct error *err)
+{
+	const struct batch_suite_config config = {
+		.vms = { .ktstr = OURSELVES, .guest = b->guest, .signal_fd = b->signal_fd },
+		.jobs = b->options.jobs,
+		.n_runs = (unsigned)b->options.n_runs,
+		.n_vms = (unsigned)b->options.n_vms,
+		.seconds = b->options.seconds,
+		.progress = show_progress,
+	};
+
+	return batch_suite_run(&config, &b->text, ret_doc, &b->signal, err);
+}
+
+static int measure_devices(struct bench *b, json_t **ret_doc, struct error *err)
 {
 	const struct suite *suite = b->options.suite;
 	const struct arch_device_slot *slot =
@@ -132,7 +159,7 @@ static int measure(struct bench *b, json_t **ret_doc, struct error *err)
 	CLEANUP(freep)
 	char *words = xasprintf("virtio_mmio.device=4K@0x%" PRIx64 ":%u", slot->base, slot->gsi);
 	const struct suite_config config = {
-		.machine = { .ktstr = "/proc/self/exe",
+		.machine = { .ktstr = OURSELVES,
 			     .ktstr_words = words,
 			     .qemu = b->qemu,
 			     .guest = b->guest,
@@ -153,11 +180,11 @@ static int bench_steps(struct bench *b, struct error *err)
 	const struct bench_options *o = &b->options;
 	json_t *doc = NULL;
 
-	if ((o->json && document_check_path(o->json, err) < 0) ||
-	    find_tool("--qemu", o->qemu, "qemu-system-x86_64", &b->qemu, err) < 0 ||
-	    find_tool("--fio", o->fio, "fio", &b->fio, err) < 0 || check_kvm(err) < 0 ||
-	    place_guest(b, err) < 0 || open_file(b, err) < 0 || take_signals(b, err) < 0 ||
-	    measure(b, &doc, err) < 0)
+	if ((o->json && document_check_path(o->json, err) < 0) || find_tools(b, err) < 0 ||
+	    check_kvm(err) < 0 || place_guest(b, err) < 0 || open_file(b, err) < 0 ||
+	    take_signals(b, err) < 0)
+		return err->code;
+	if ((o->suite ? measure_devices(b, &doc, err) : measure_batches(b, &doc, err)) < 0)
 		return err->code;
 	bool is_table_wanted = !o->json || strcmp(o->json, "-") != 0;
 	int res = is_table_wanted ? fd_write_all(STDOUT_FILENO, b->text.data, b->text.len) : 0;

@@ -97,13 +97,14 @@ static void add_speed(struct doctor *d, const struct kvm_probe *p)
 
 static void add_limits(struct doctor *d)
 {
+	struct arch_supported supported;
 	struct arch_limits l;
 	struct error err;
 	CLEANUP(fd_closep) int fd = kvm_open(&err);
 
-	if (fd < 0)
-		return; /* the probe has just opened it: somebody takes it away */
-	arch_limits_read(fd, &l);
+	if (fd < 0 || arch_supported_read(fd, &supported, &err) < 0)
+		return; /* the probe has just opened and asked it: somebody takes it away */
+	arch_limits_read(fd, &supported, &l);
 	add(d, "kvm_limits", LEVEL_INFO,
 	    json_pack("{s:i, s:i, s:i, s:b, s:b}", "cpus", l.max_cpus, "highest_id",
 		      l.end_of_ids - 1, "address_bits", (int)l.address_bits, "five_levels",

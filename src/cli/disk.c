@@ -7,6 +7,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/fd.h"
@@ -15,6 +16,8 @@
 #include "base/num.h"
 
 #define DISK_ID "ktstr-disk"
+
+enum { LOCK_TRIES = 50, LOCK_EACH_MS = 10 };
 
 /* Files that are there */
 
@@ -27,12 +30,24 @@ static int cannot_open(const char *path, bool for_writing, int code, struct erro
 	return error_set_usage_errno(err, code, "cannot open '%s'%s", path, hint);
 }
 
+/* The files of a VM process that was killed are open until its io_uring has ended, some milliseconds after the process. */
+static int lock_patiently(int fd, int how)
+{
+	int res = fd_lock(fd, how | LOCK_NB);
+
+	for (int i = 0; i < LOCK_TRIES && res == -EWOULDBLOCK; i++) {
+		usleep(LOCK_EACH_MS * 1000);
+		res = fd_lock(fd, how | LOCK_NB);
+	}
+	return res;
+}
+
 /*
  * A file system without locks has none to offer: then two VMs on one image are the user's to avoid.
  */
 static int lock(int fd, const char *path, bool for_writing, struct error *err)
 {
-	int res = fd_lock(fd, (for_writing ? LOCK_EX : LOCK_SH) | LOCK_NB);
+	int res = lock_patiently(fd, for_writing ? LOCK_EX : LOCK_SH);
 
 	if (res == 0)
 		return 0;

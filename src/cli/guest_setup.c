@@ -191,7 +191,7 @@ static int check_memory(const struct topology *t, uint64_t mib, struct error *er
 
 	if (memory_layout_make(t, mib * MIB, &arch_memory_space, &layout, err) < 0)
 		return err->code;
-	arch_limits_read(-1, &limits);
+	arch_limits_read(-1, NULL, &limits);
 	if (arch_limits_check(&limits, t, memory_layout_end(&layout), err) < 0)
 		return err->code;
 	return memory_size_check_host(mib, &host, err);

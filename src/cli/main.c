@@ -13,6 +13,7 @@
  *	cmd_doctor.c	what this host can do
  *	cmd_topo.c	topologies
  *	cmd_bench.c	measurements, beside QEMU and the bare host
+ *	vmm_main.c	another program: the VM process of a batch
  */
 #include <fcntl.h>
 #include <signal.h>
@@ -41,7 +42,7 @@ static const struct {
 	{ "cleanup", cmd_cleanup, "remove lock files and cgroups of the dead" },
 	{ "doctor", cmd_doctor, "tell what this host can do, and what it lacks" },
 	{ "vmm", cmd_vmm, NULL },
-	{ "bench", cmd_bench, "measure the devices, beside QEMU and the bare host" },
+	{ "bench", cmd_bench, "measure devices, beside QEMU and the bare host, and batches" },
 };
 
 static int usage(FILE *to, int status)

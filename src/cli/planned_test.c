@@ -6,6 +6,7 @@
 
 #include "abi/guest_config.h"
 #include "abi/test_protocol.h"
+#include "base/fd.h"
 #include "base/topology_text.h"
 #include "cli/topology_option.h"
 
@@ -141,6 +142,7 @@ void batch_images_fini(struct batch_images *images)
 {
 	for (size_t i = 0; i < images->n_bases; i++)
 		initramfs_fini(&images->bases[i]);
+	fd_closep(&images->vm_program_fd);
 	freep(&images->bases);
 	freep(&images->base_tests);
 	guest_setup_fini(&images->setup);

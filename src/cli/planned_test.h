@@ -38,6 +38,9 @@ struct batch_images {
 	struct initramfs *bases;
 	const struct planned_test **base_tests; /* the first test of each */
 	size_t n_bases;
+	int vm_program_fd; /* what each VM process executes */
+	/* Of this host's KVM; len 0: each VM process asks, and says what is wrong. */
+	struct arch_supported supported;
 };
 
 /* Options and image of @test, whose program and spec are set. What keeps it from running is in test->why_not. */

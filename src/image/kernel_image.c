@@ -243,11 +243,6 @@ int kernel_image_open(const struct kernel_image_config *config, struct kernel_im
 	return kernel_image_open_fd(config, fd, ret, err);
 }
 
-void kernel_image_fini(struct kernel_image *image)
-{
-	fd_closep(&image->fd);
-}
-
 bool kernel_image_has_driver(const struct kernel_image *image, const char *name)
 {
 	struct stat st;

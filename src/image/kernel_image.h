@@ -5,6 +5,7 @@
 #pragma once
 
 #include "base/error.h"
+#include "base/fd.h"
 
 enum kernel_kind {
 	/* vmlinux, or a micro-guest: segments at their physical addresses, ELF entry */
@@ -62,4 +63,8 @@ MUST_CHECK int kernel_image_open_fd(const struct kernel_image_config *config, in
  * whole file. False where it cannot be told.
  */
 bool kernel_image_has_driver(const struct kernel_image *image, const char *name);
-void kernel_image_fini(struct kernel_image *image); /* idempotent */
+/* Idempotent. Here, so that a VM process, which opens none, needs nothing of what opens them. */
+static inline void kernel_image_fini(struct kernel_image *image)
+{
+	fd_closep(&image->fd);
+}

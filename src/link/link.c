@@ -21,7 +21,12 @@ struct link {
 	const struct link_ops *ops;
 	void *ctx;
 	int fd;
-	struct reactor_op poll;
+	struct reactor_op poll; /* for reading */
+	/*
+	 * For writing: from the first time on that the socket took no more. Before, each frame that the peer reads would wake us
+	 * up, to tell that there is room.
+	 */
+	struct reactor_op room_poll;
 	struct reactor_deferred
 	    retry; /* goes on: after link_resume, after a turn's worth, after a lack of memory */
 	struct reactor_deferred reap; /* frees a closed link when no callback of it is running */
@@ -52,13 +57,22 @@ static void on_reap(struct reactor_deferred *d)
 {
 	struct link *l = container_of(d, struct link, reap);
 
-	if (!reactor_op_is_idle(&l->poll))
-		return; /* the poll's final callback defers this again */
+	if (!reactor_op_is_idle(&l->poll) || !reactor_op_is_idle(&l->room_poll))
+		return; /* a poll's final callback defers this again */
 	reactor_undefer(l->reactor, &l->retry);
 	fd_closep(&l->fd);
 	buf_fini(&l->queue);
 	free(l->storage);
 	free(l);
+}
+
+static void cancel_polls(struct link *l)
+{
+	struct reactor_op *const polls[] = { &l->poll, &l->room_poll };
+
+	for (size_t i = 0; i < ARRAY_SIZE(polls); i++)
+		if (!reactor_op_is_idle(polls[i]))
+			reactor_cancel(l->reactor, polls[i]);
 }
 
 static void break_off(struct link *l, int err)
@@ -69,8 +83,7 @@ static void break_off(struct link *l, int err)
 	l->queue.len = l->queue_begin = 0;
 	/* The peer must hear of it, or both wait: an error of ours alone (no descriptor for the poll) is no end to it. */
 	(void)shutdown(l->fd, SHUT_RDWR);
-	if (!reactor_op_is_idle(&l->poll))
-		reactor_cancel(l->reactor, &l->poll);
+	cancel_polls(l);
 	l->ops->on_closed(l->ctx, err);
 }
 
@@ -78,6 +91,14 @@ static void break_off(struct link *l, int err)
 static bool is_short_of_memory(int code)
 {
 	return code == ENOMEM || code == ENOBUFS;
+}
+
+static void on_room(struct reactor_op *op, int res, bool more);
+
+static void want_room(struct link *l)
+{
+	if (reactor_op_is_idle(&l->room_poll))
+		reactor_poll(l->reactor, &l->room_poll, l->fd, POLLOUT, on_room);
 }
 
 static void flush(struct link *l)
@@ -89,8 +110,10 @@ static void flush(struct link *l)
 				 MSG_NOSIGNAL | MSG_DONTWAIT);
 		if (n < 0 && errno == EINTR)
 			continue;
-		if (n < 0 && errno == EAGAIN)
+		if (n < 0 && errno == EAGAIN) {
+			want_room(l);
 			break;
+		}
 		if (n < 0 && is_short_of_memory(errno)) {
 			reactor_defer(l->reactor, &l->retry);
 			break;
@@ -170,18 +193,27 @@ static void on_poll(struct reactor_op *op, int res, bool more)
 	struct link *l = container_of(op, struct link, poll);
 
 	if (!l->closing && !l->broken) {
-		if (res < 0) {
+		if (res < 0)
 			break_off(l, res);
-		} else {
-			/*
-			 * Receiving first: what a peer said before it went is heard before a send
-			 * to it fails.
-			 */
-			if (res & (POLLIN | POLLHUP | POLLERR))
-				guarded_receive(l);
-			if (res & POLLOUT && !l->closing && !l->broken)
-				flush(l);
-		}
+		else
+			guarded_receive(l);
+	}
+	if (!more && l->closing)
+		reactor_defer(l->reactor, &l->reap);
+}
+
+static void on_room(struct reactor_op *op, int res, bool more)
+{
+	struct link *l = container_of(op, struct link, room_poll);
+
+	if (!l->closing && !l->broken) {
+		/* First: what a peer said before it went is heard before a send to it fails. */
+		if (res >= 0 && res & (POLLHUP | POLLERR))
+			guarded_receive(l);
+		if (res < 0)
+			break_off(l, res);
+		else if (!l->closing && !l->broken)
+			flush(l);
 	}
 	if (!more && l->closing)
 		reactor_defer(l->reactor, &l->reap);
@@ -213,7 +245,7 @@ int link_new(struct reactor *r, int fd, const struct link_ops *ops, void *ctx, s
 	l->retry.fn = on_retry;
 	l->reap.fn = on_reap;
 	frame_decoder_init(&l->decoder, l->storage, RECEIVE_CHUNK, grow, l);
-	reactor_poll(r, &l->poll, fd, POLLIN | POLLOUT, on_poll);
+	reactor_poll(r, &l->poll, fd, POLLIN, on_poll);
 	*ret = l;
 	return 0;
 }
@@ -223,8 +255,7 @@ struct link *link_close(struct link *l)
 	if (!l)
 		return NULL;
 	l->closing = true;
-	if (!reactor_op_is_idle(&l->poll))
-		reactor_cancel(l->reactor, &l->poll);
+	cancel_polls(l);
 	reactor_defer(l->reactor, &l->reap);
 	return NULL;
 }
@@ -281,6 +312,8 @@ void link_send2(struct link *l, enum frame_type type, const void *head, size_t n
 		sent -= skip;
 		buf_append(&l->queue, (const uint8_t *)parts[i].data + skip, parts[i].n - skip);
 	}
+	if (link_pending(l))
+		want_room(l);
 }
 
 void link_send(struct link *l, enum frame_type type, const void *payload, size_t n)

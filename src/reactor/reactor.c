@@ -19,7 +19,7 @@
  * by arming, posting or deferring anew in its callback:
  *
  *	1. wait      the backend submits and sleeps; not at all if something is ready or deferred, or
- *	             a watch has work; maybe after a look around (spin.h)
+ *	             a watch has work; maybe after a look around (watches.h)
  *	2. expire    due timers become ready; before any callback, so that a timer armed by one is
  *	             for the next turn even if its deadline is past
  *	3. deliver   the backend's completions
@@ -41,12 +41,11 @@
 
 #include "base/buf.h"
 #include "base/clock.h"
-#include "base/cpu.h"
 #include "base/fd.h"
 #include "base/num.h"
 #include "reactor/reactor_backend.h"
-#include "reactor/spin.h"
 #include "reactor/timer_heap.h"
+#include "reactor/watches.h"
 
 enum { DEFAULT_ENTRIES = 256 };
 
@@ -61,9 +60,8 @@ struct reactor {
 	struct list ready;
 	struct list deferred;
 	struct timer_heap timers;
-	struct list watches;
-	struct spin guest_spin, file_spin; /* for the guest alone; for one file operation */
-	size_t n_file_io;                  /* armed ops that are file I/O */
+	struct watches watches;
+	size_t n_file_io; /* armed ops that are file I/O */
 
 	/*
 	 * Messages of other threads, newest first. Whoever makes it non-empty wakes the owner, so
@@ -147,9 +145,7 @@ int reactor_new(const struct reactor_config *config, struct reactor **ret, struc
 	r->owner = pthread_self();
 	list_init(&r->ready);
 	list_init(&r->deferred);
-	list_init(&r->watches);
-	spin_init(&r->guest_spin);
-	spin_init(&r->file_spin);
+	watches_init(&r->watches);
 	r->wake_fd = eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK);
 	if (r->wake_fd < 0) {
 		(void)error_set(err, errno, "reactor: eventfd");
@@ -185,7 +181,7 @@ struct reactor *reactor_free(struct reactor *r)
 	ASSERT(!r->in_turn);
 	ASSERT(r->n_armed == 1);
 	ASSERT(list_is_empty(&r->deferred));
-	ASSERT(list_is_empty(&r->watches));
+	ASSERT(list_is_empty(&r->watches.list));
 	ASSERT(!atomic_load_explicit(&r->inbox, memory_order_acquire));
 	reactor_end(r, &r->wake_op);
 	r->backend->ops->free(r->backend);
@@ -427,107 +423,15 @@ static void run_deferred(struct reactor *r)
 	}
 }
 
-static struct reactor_watch *watch_of(struct list *node)
-{
-	return container_of(node, struct reactor_watch, node);
-}
-
-/* Whether one of the watches has work, by @ask or look; each notes its own. */
-static bool find_work(struct reactor *r, bool ask)
-{
-	struct list *node;
-	bool found = false;
-
-	list_for_each (node, &r->watches) {
-		struct reactor_watch *w = watch_of(node);
-		w->found = ask ? w->ops->ask(w) : w->ops->look(w);
-		found = found || w->found;
-	}
-	return found;
-}
-
-/* Looks around until @deadline_ns. True: there is something to do, and no need to sleep. */
-static bool look_around(struct reactor *r, uint64_t deadline_ns)
-{
-	enum { LOOKS_PER_CLOCK = 8 };
-	const struct backend_ops *ops = r->backend->ops;
-
-	if (!ops->submit(r->backend))
-		return true;
-	do {
-		for (int i = 0; i < LOOKS_PER_CLOCK; i++) {
-			if (ops->has_events(r->backend) || find_work(r, false))
-				return true;
-			cpu_pause();
-		}
-	} while (clock_now_ns() < deadline_ns);
-	return false;
-}
-
-/* Sleeps @wait_ns at most, unless the watches have work; they wake us from here on. */
-static void sleep_for(struct reactor *r, uint64_t wait_ns)
-{
-	bool found = find_work(r, true);
-
-	r->backend->ops->wait(r->backend, found ? 0 : wait_ns);
-}
-
-/*
- * NULL: no look pays. With more than one file operation in flight completions wake us anyway, and
- * come in batches the better for it. Waits for the guest and for a file are judged apart: they
- * alternate with one request at a time, and differ.
- */
-static struct spin *choose_spin(struct reactor *r)
-{
-	if (!r->backend->ops->has_events || r->n_file_io > 1)
-		return NULL;
-	return r->n_file_io ? &r->file_spin : &r->guest_spin;
-}
-
-/* The same, after a look around where that pays. */
-static void look_and_sleep(struct reactor *r, uint64_t wait_ns)
-{
-	const struct backend_ops *ops = r->backend->ops;
-	struct spin *spin = choose_spin(r);
-	uint64_t look_ns = spin ? spin_ns(spin) : 0;
-	uint64_t begin_ns = clock_now_ns();
-	bool found = look_ns && look_around(r, begin_ns + num_min(look_ns, wait_ns));
-
-	if (!found)
-		sleep_for(r, wait_ns);
-	else if (ops->has_events(r->backend)) /* what was armed is with the backend already */
-		ops->wait(r->backend, 0);
-	if (look_ns)
-		spin_learn_look(spin, found);
-	else if (spin)
-		spin_learn_sleep(spin, clock_now_ns() - begin_ns);
-}
-
 static void wait_turn(struct reactor *r, uint64_t timeout_ns)
 {
 	uint64_t wait_ns = wait_time(r, timeout_ns);
 
-	if (timeout_ns == 0) {
-		sleep_for(r, 0); /* who asks for that may sleep elsewhere */
-	} else if (wait_ns == 0 || list_is_empty(&r->watches)) {
-		(void)find_work(r, false);
-		r->backend->ops->wait(r->backend, wait_ns);
-	} else {
-		look_and_sleep(r, wait_ns);
-	}
-}
-
-static void run_watches(struct reactor *r)
-{
-	for (struct list *node = r->watches.next; node != &r->watches;) {
-		struct reactor_watch *w = watch_of(node);
-		node = node->next;
-		if (!w->found)
-			continue;
-		w->found = false;
-		w->ops->work(w);
-		node = r->watches.next; /* it may have unwatched any */
-	}
+	if (timeout_ns == 0)
+		watches_sleep(&r->watches, r->backend,
+			      0); /* who asks for that may sleep elsewhere */
+	else
+		watches_wait(&r->watches, r->backend, r->n_file_io, wait_ns);
 }
 
 void reactor_turn(struct reactor *r, uint64_t timeout_ns)
@@ -540,7 +444,7 @@ void reactor_turn(struct reactor *r, uint64_t timeout_ns)
 	r->backend->ops->deliver(r->backend);
 	deliver_ready(r);
 	deliver_messages(r);
-	run_watches(r);
+	watches_run(&r->watches);
 	run_deferred(r);
 	r->in_turn = false;
 }
@@ -609,7 +513,7 @@ void reactor_watch(struct reactor *r, struct reactor_watch *w)
 {
 	assert_owner(r);
 	if (!list_is_linked(&w->node))
-		list_add_tail(&r->watches, &w->node);
+		list_add_tail(&r->watches.list, &w->node);
 }
 
 void reactor_unwatch(struct reactor *r, struct reactor_watch *w)

@@ -4,6 +4,7 @@
  *
  *	reactor.c         op states, the turn, messages, deferred work: all that does not differ
  *	timer_heap.c      timers, in user space; a backend only knows how long it may sleep
+ *	watches.c         what is looked at before a sleep, and for how long (spin.c)
  *	reactor_uring.c   hands ops to an io_uring and takes its completions
  *	reactor_epoll.c   the same with epoll, and file I/O on the worker threads of io_pool.c
  *

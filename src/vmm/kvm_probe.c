@@ -61,7 +61,8 @@ static void machine_fini(struct machine *m)
 
 static int create_vcpu(struct machine *m, const struct topology *t, struct error *err)
 {
-	const struct arch_cpuid_config config = { .topology = t };
+	struct arch_supported supported;
+	const struct arch_cpuid_config config = { .supported = &supported, .topology = t };
 	struct arch_cpuid *cpuid;
 	int size = kvm_ioctl(m->kvm_fd, KVM_GET_VCPU_MMAP_SIZE, 0);
 
@@ -75,7 +76,8 @@ static int create_vcpu(struct machine *m, const struct topology *t, struct error
 		return kvm_error(err, errno, "mmap of a vCPU");
 	m->run = run;
 	m->run_len = (size_t)size;
-	if (arch_cpuid_new(m->kvm_fd, &config, &cpuid, err) < 0)
+	if (arch_supported_read(m->kvm_fd, &supported, err) < 0 ||
+	    arch_cpuid_new(m->kvm_fd, &config, &cpuid, err) < 0)
 		return err->code;
 	int res = arch_vcpu_set_cpuid(m->vcpu_fd, cpuid, 0, err);
 	(void)arch_cpuid_free(cpuid);

@@ -44,6 +44,8 @@ struct vm {
 
 	int kvm_fd;
 	int vm_fd;
+	const struct arch_supported *supported; /* the configuration's, or own_supported */
+	struct arch_supported own_supported;
 	struct memory_layout layout;
 	struct vm_memory memory;
 	struct arch_cpuid *cpuid;
@@ -234,6 +236,15 @@ static int up_layout(struct vm *vm, struct error *err)
 				  &vm->layout, err);
 }
 
+static int find_supported(struct vm *vm, struct error *err)
+{
+	vm->supported = vm->config.supported;
+	if (vm->supported)
+		return 0;
+	vm->supported = &vm->own_supported;
+	return arch_supported_read(vm->kvm_fd, &vm->own_supported, err);
+}
+
 static int up_kvm(struct vm *vm, struct error *err)
 {
 	struct arch_limits limits;
@@ -241,9 +252,9 @@ static int up_kvm(struct vm *vm, struct error *err)
 	vm->kvm_fd = kvm_open(err);
 	if (vm->kvm_fd < 0)
 		return err->code;
-	if (arch_check_capabilities(vm->kvm_fd, err) < 0)
+	if (arch_check_capabilities(vm->kvm_fd, err) < 0 || find_supported(vm, err) < 0)
 		return err->code;
-	arch_limits_read(vm->kvm_fd, &limits);
+	arch_limits_read(vm->kvm_fd, vm->supported, &limits);
 	return arch_limits_check(&limits, &vm->config.topology, memory_layout_end(&vm->layout),
 				 err);
 }
@@ -357,7 +368,8 @@ static void check_clock(struct vm *vm)
 static int up_vcpus(struct vm *vm, struct error *err)
 {
 	const struct topology *t = &vm->config.topology;
-	const struct arch_cpuid_config cpuid = { .topology = t,
+	const struct arch_cpuid_config cpuid = { .supported = vm->supported,
+						 .topology = t,
 						 .mask = vm->config.cpu_mask,
 						 .realtime = is_performance(vm),
 						 .no_hlt_exits = vm->applied & APPLIED_HLT };

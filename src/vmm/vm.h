@@ -52,6 +52,8 @@ struct vm_config {
 	bool is_fifo;                    /* vCPU threads run as SCHED_FIFO */
 	bool hold;                       /* vCPUs wait for vm_release */
 	const struct cpu_mask *cpu_mask; /* NULL: none */
+	/* Asked for already; NULL: ask. */
+	const struct arch_supported *supported;
 	bool pit;
 	bool confine; /* give up all rights that a running VM has no use for (confine.h) */
 	struct virtio_console_config console;

@@ -36,7 +36,7 @@ struct wire {
 	struct placement placement; /* its arrays follow the suffix */
 	uint64_t initrd_len, memory_mib;
 	uint64_t timeout_ns, boot_timeout_ns, command_timeout_ns;
-	uint32_t suffix_len, cmdline_len, n_lock_fds;
+	uint32_t suffix_len, cmdline_len, supported_len, n_lock_fds;
 	enum vm_hugepages hugepages;
 	enum reactor_backend backend;
 	uint16_t rows, cols;
@@ -63,6 +63,7 @@ static struct wire *make_wire(const struct session_config *c)
 	w->command_timeout_ns = c->command_timeout_ns;
 	w->suffix_len = (uint32_t)vm->initrd_suffix_len;
 	w->cmdline_len = (uint32_t)strlen(vm->cmdline);
+	w->supported_len = vm->supported ? vm->supported->len : 0;
 	w->n_lock_fds = (uint32_t)c->n_lock_fds;
 	w->hugepages = vm->hugepages;
 	w->backend = c->backend;
@@ -168,6 +169,7 @@ int vm_message_send(int fd, const struct session_config *config, struct error *e
 	buf_append(&payload, w, sizeof(*w));
 	buf_append_str(&payload, vm->cmdline);
 	buf_append(&payload, vm->initrd_suffix, vm->initrd_suffix_len);
+	buf_append(&payload, vm->supported ? vm->supported->bytes : NULL, w->supported_len);
 	add_placement(vm->placement, &payload);
 	if (payload.len > VM_MESSAGE_MAX)
 		return error_set_usage(err, -E2BIG,
@@ -259,6 +261,8 @@ static void unpack(const struct wire *w, const uint8_t *rest, struct vm_message 
 					      .file = w->disk_file,
 					      .limits = w->disk_limits,
 					      .id = ((const struct wire *)m->payload)->disk_id };
+	m->supported.len = w->supported_len;
+	memcpy(m->supported.bytes, rest + w->cmdline_len + w->suffix_len, w->supported_len);
 	m->cmdline = xasprintf("%.*s", (int)w->cmdline_len, (const char *)rest);
 	*c = (struct session_config){
 		.vm = { .kernel = &m->kernel,
@@ -274,6 +278,7 @@ static void unpack(const struct wire *w, const uint8_t *rest, struct vm_message 
 			.placement = w->has_placement ? &m->placement : NULL,
 			.hold = w->hold,
 			.cpu_mask = w->has_mask ? &m->cpu_mask : NULL,
+			.supported = w->supported_len ? &m->supported : NULL,
 			.pit = w->pit,
 			.disk = w->fds & HAS_DISK ? &m->disk : NULL,
 			.net = w->has_net ? &m->net : NULL },
@@ -337,6 +342,12 @@ static int place_fds(struct vm_message *m, uint32_t which, const int *fds, size_
 	return n == n_fds && (size_t)__builtin_popcount(which) == n ? 0 : -EBADMSG;
 }
 
+/* What comes before the arrays of the placement. */
+static uint64_t before_placement(const struct wire *w)
+{
+	return (uint64_t)sizeof(*w) + w->cmdline_len + w->suffix_len + w->supported_len;
+}
+
 static int receive(int fd, struct vm_message *m)
 {
 	struct frame_header h = { 0 };
@@ -355,15 +366,14 @@ static int receive(int fd, struct vm_message *m)
 	memcpy(&w, m->payload, sizeof(w));
 	if (frame_crc32(0, m->payload, h.length) != h.payload_crc ||
 	    w.version != VM_MESSAGE_VERSION || w.size != sizeof(w) || w.n_lock_fds > LOCKS_MAX ||
-	    (uint64_t)sizeof(w) + w.cmdline_len + w.suffix_len + pins_size(&w.placement) +
-		    node_mems_size(&w.placement) !=
+	    w.supported_len > ARCH_SUPPORTED_MAX ||
+	    before_placement(&w) + pins_size(&w.placement) + node_mems_size(&w.placement) !=
 		h.length)
 		return -EBADMSG;
 	unpack(&w, m->payload + sizeof(w), m);
 	res = place_fds(m, w.fds, fds, n_fds);
 	if (res == 0)
-		res =
-		    unpack_placement(&w, m->payload + sizeof(w) + w.cmdline_len + w.suffix_len, m);
+		res = unpack_placement(&w, m->payload + before_placement(&w), m);
 	return res < 0 ? res : receive_locks(fd, m, w.n_lock_fds);
 }
 

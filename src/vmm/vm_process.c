@@ -4,6 +4,7 @@
 #include <fcntl.h>
 #include <signal.h>
 #include <spawn.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -121,30 +122,34 @@ int vm_process_main(struct error *err)
 }
 
 /* The other ends stay ours: all of them close on exec. */
-static int spawn_anew(int link_fd, pid_t *ret)
+static int spawn_anew(int program_fd, int link_fd, pid_t *ret)
 {
 	char *const argv[] = { (char[]){ "ktstr" }, (char[]){ "vmm" }, NULL };
 	posix_spawn_file_actions_t actions;
+	char path[64];
+
+	/* Ours, by number: in the child another file may have it by then. */
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), program_fd);
 
 	int res = posix_spawn_file_actions_init(&actions);
 	if (res)
 		return -res;
 	res = posix_spawn_file_actions_adddup2(&actions, link_fd, VM_PROCESS_LINK_FD);
-	/* Not by its path, where another build may lie by now. */
 	if (!res)
-		res = posix_spawn(ret, "/proc/self/exe", &actions, NULL, argv, environ);
+		res = posix_spawn(ret, path, &actions, NULL, argv, environ);
 	(void)posix_spawn_file_actions_destroy(&actions);
 	return -res;
 }
 
-int vm_process_exec(const struct session_config *config, struct vm_process *ret, struct error *err)
+int vm_process_exec(int program_fd, const struct session_config *config, struct vm_process *ret,
+		    struct error *err)
 {
 	struct vm_process p = VM_PROCESS_INIT;
 	int pair[2];
 
 	if (socketpair(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0, pair) < 0)
 		return error_set(err, errno, "socketpair");
-	int res = spawn_anew(pair[1], &p.pid);
+	int res = spawn_anew(program_fd, pair[1], &p.pid);
 	(void)fd_close(pair[1]);
 	p.link_fd = pair[0];
 	if (res < 0)

@@ -361,7 +361,7 @@ def test_options_that_do_not_exist(box):
 
 
 def test_bench_options(box):
-    for args, texts in ((['bench'], ['what to measure', 'blk']), (['bench', 'cpu'], ["'cpu'", 'blk and net']),
+    for args, texts in ((['bench'], ['what to measure', 'blk']), (['bench', 'cpu'], ["'cpu'", 'blk, net and batch']),
                         (['bench', 'blk', 'net'], ["'net'", 'one suite']), (['bench', 'blk', '--runs', '0'], ['--runs']),
                         (['bench', 'blk', '--seconds', 'x'], ['--seconds', "'x'"]),
                         (['bench', 'blk', '--seconds', '0'], ['--seconds: 0 is not']),
@@ -373,6 +373,14 @@ def test_bench_options(box):
                         (['bench', 'net', '--size', '4'], ['--size', 'blk']),
                         (['bench', 'net', '--dir', '.'], ['--dir', 'blk']),
                         (['bench', 'net', '--fio', 'fio'], ['--fio', 'blk']),
+                        (['bench', 'batch', '--qemu', 'qemu'], ['--qemu', 'blk']),
+                        (['bench', 'batch', '--size', '4'], ['--size', 'blk']),
+                        (['bench', 'blk', '--vms', '4'], ['--vms', 'batch']),
+                        (['bench', 'net', '--jobs', '4'], ['--jobs', 'batch']),
+                        (['bench', 'batch', '--jobs', '0,1'], ['--jobs', "'0,1'"]),
+                        (['bench', 'batch', '--jobs', '4097'], ['--jobs', '4096']),
+                        (['bench', 'batch', '--jobs', ''], ['--jobs']),
+                        (['bench', 'batch', '--vms', '0'], ['--vms']),
                         (['bench', 'blk', '--nope'], ["'--nope'"]), (['bench', 'blk', '--runs'], ["'--runs'", 'value']),
                         (['bench', 'blk', '--qemu', '/nowhere/qemu'], ['--qemu', '/nowhere/qemu']),
                         (['bench', 'blk', '--fio', 'no-such-fio'], ['--fio', 'no-such-fio']),

@@ -163,6 +163,62 @@ def test_killed_bench_takes_what_it_measures_along(box):
         os.unlink(path)  # nobody was left to do it
 
 
+BATCH = {'vms_per_s', 'vms_per_s_per_cpu', 'vm_cpu_ms', 'runner_cpu_ms', 'runner_percent', 'wall_s', 'ideal_s',
+         'over_percent', 'other_percent', 'idle_percent', 'max_rss_kib'}
+ASLEEP = {'pss_kib', 'rss_kib', 'io_wakeups_per_s', 'runner_wakeups_per_s', 'cpu_ms_per_s'}
+FEW_VMS = ['--vms', '6', '--jobs', '1,3', '--seconds', '0.5']
+
+
+def check_batch(doc, n):
+    need(doc['version'] == 1 and doc['suite'] == 'batch' and doc['runs'] == n and doc['vms'] == 6, str(doc)[:200])
+    need(set(doc['workloads']) == {'jobs-1', 'jobs-3'}, str(list(doc['workloads'])))
+    for key, variants in doc['workloads'].items():
+        metrics = variants['ktstr']
+        need(set(metrics) == BATCH, str(list(metrics)))
+        for name, value in metrics.items():
+            check_dist(value, n, name, '{}, {}'.format(key, name))
+        for rate, wall in zip(metrics['vms_per_s']['samples'], metrics['wall_s']['samples']):
+            need(abs(rate * wall - 6) < 0.01, '{}: {} x {}'.format(key, rate, wall))
+        for name in ('vm_cpu_ms', 'runner_cpu_ms', 'max_rss_kib'):
+            need(metrics[name]['min'] > 0, '{}: {}'.format(key, metrics[name]))
+    need(set(doc['idle']) == ASLEEP and doc['idle']['pss_kib']['min'] > 0, str(doc['idle']))
+    need({a['metric'] for a in doc['aims']} == {'vms_per_s_per_cpu', 'runner_percent', 'over_percent',
+                                                'io_wakeups_per_s'}, str(doc['aims']))
+    need(doc['best_jobs'] in (1, 3), str(doc['best_jobs']))
+
+
+def test_batch_measures_rate_makespan_and_memory(box):
+    text, doc = measured(box, 'batch', '--runs', '2', *FEW_VMS)
+    check_batch(doc, 2)
+    need('6 VMs of micro-guests' in text and 'VMs whose guests sleep' in text and 'aims, at --jobs' in text, text)
+
+
+def test_vms_that_sleep_wake_nobody_up(box):
+    """A VM without work costs nothing: counted from outside, on any host and under any load."""
+    _text, doc = measured(box, 'batch', '--runs', '1', '--vms', '1', '--jobs', '1', '--seconds', '3')
+    asleep = doc['idle']
+    need(asleep['io_wakeups_per_s']['max'] == 0, str(asleep))
+    need(asleep['runner_wakeups_per_s']['max'] == 0, str(asleep))
+
+
+def test_batch_document_on_standard_output_is_all_there_is(box):
+    result = box.run('bench', 'batch', '--runs', '1', *FEW_VMS, '--json', '-', limit=60)
+    need(result.status == PASSED and not result.err, result.text())
+    check_batch(json.loads(result.out), 1)
+
+
+def test_interrupt_ends_a_batch_in_either_part(box):
+    for args in (['--vms', '100000', '--jobs', '2'], ['--vms', '1', '--jobs', '1', '--seconds', '100']):
+        child = box.start(['bench', 'batch'] + args)
+        box.vm_process()
+        time.sleep(1)
+        need(child.poll() is None, 'ended early: ' + str(child.poll()))
+        os.kill(child.pid, signal.SIGINT)
+        result = box.finish(child)
+        need(result.status == INTERRUPTED and not result.out, result.text())
+        box.need_clean()
+
+
 def test_files_that_cannot_be_measured(box):
     os.mkfifo(box.file('fifo'))
     for args, text in ((['--file', '/nowhere/disk'], '/nowhere/disk'), (['--dir', '/nowhere'], '/nowhere'),

@@ -47,34 +47,34 @@ def test_lists_have_known_keys_and_all_names(box):
 
 
 def test_tests_pass_here(box):
-    ends_with(box, PASS, 'wakeups', 'wakeups/pipes', 'PASS wakeups/pipes', 'metric round_trip')
-    ends_with(box, PASS, 'wakeups', 'wakeups/futexes', 'PASS wakeups/futexes')
-    ends_with(box, PASS, 'wakeups', 'wakeups/timers', 'metric late_p99')
-    ends_with(box, PASS, 'storm', 'storm/forks', 'PASS storm/forks')
-    ends_with(box, PASS, 'storm', 'storm/yields', 'PASS storm/yields')
-    ends_with(box, PASS, 'io', 'io/tcp', 'PASS io/tcp')
+    ends_with(box, PASS, 'wakeups', 'pipes', 'PASS pipes', 'metric round_trip')
+    ends_with(box, PASS, 'wakeups', 'futexes', 'PASS futexes')
+    ends_with(box, PASS, 'wakeups', 'timers', 'metric late_p99')
+    ends_with(box, PASS, 'storm', 'forks', 'PASS forks')
+    ends_with(box, PASS, 'storm', 'yields', 'PASS yields')
+    ends_with(box, PASS, 'io', 'tcp', 'PASS tcp')
 
 
 def test_count_of_cpus_is_the_environments(box):
     here = os.sysconf('SC_NPROCESSORS_ONLN')
-    ends_with(box, PASS, 'machine', 'machine/cpu_count', KTSTR_TOPOLOGY='1,1,{},1'.format(here))
-    ends_with(box, FAIL, 'machine', 'machine/cpu_count', '{} CPUs are online, {} were asked for'.format(here, here + 1),
+    ends_with(box, PASS, 'machine', 'cpu_count', KTSTR_TOPOLOGY='1,1,{},1'.format(here))
+    ends_with(box, FAIL, 'machine', 'cpu_count', '{} CPUs are online, {} were asked for'.format(here, here + 1),
               KTSTR_TOPOLOGY='1,1,{},1'.format(here + 1))
 
 
 def test_fairness_is_no_failure_of_the_host(box):
     # A loaded host starves both spinners, which measures nothing; where it does not, they share.
-    result = call(box, 'fairness', '--ktstr-run', 'fairness/two_spinners')
+    result = call(box, 'fairness', '--ktstr-run', 'two_spinners')
     need(result.status in (PASS, INCONCLUSIVE), result.text())
 
 
 def test_every_other_end_has_its_status(box):
-    ends_with(box, FAIL, 'must', 'must/fail', 'must.c:', 'two == 3: this check fails on purpose')
-    ends_with(box, SKIP, 'must', 'must/skip', 'SKIP must/skip')
-    ends_with(box, INCONCLUSIVE, 'must', 'must/be_inconclusive', 'INCONCLUSIVE must/be_inconclusive')
-    ends_with(box, INCONCLUSIVE, 'must', 'must/do_something', 'nothing was checked or measured')
-    ends_with(box, FAIL, 'must', 'must/not_leave', 'the test called exit(0)')
-    crash = call(box, 'must', '--ktstr-run', 'must/crash')
+    ends_with(box, FAIL, 'must', 'fail', 'must.c:', 'two == 3: this check fails on purpose')
+    ends_with(box, SKIP, 'must', 'skip', 'SKIP skip')
+    ends_with(box, INCONCLUSIVE, 'must', 'be_inconclusive', 'INCONCLUSIVE be_inconclusive')
+    ends_with(box, INCONCLUSIVE, 'must', 'do_something', 'nothing was checked or measured')
+    ends_with(box, FAIL, 'must', 'not_leave', 'the test called exit(0)')
+    crash = call(box, 'must', '--ktstr-run', 'crash')
     need(crash.status not in (PASS, SKIP, INCONCLUSIVE) and b'PASS' not in crash.out, crash.text())
 
 
@@ -86,8 +86,8 @@ def test_what_harms_the_machine_is_skipped(box):
 
 
 def test_unknown_test_is_an_error(box):
-    result = call(box, 'must', '--ktstr-run', 'must/exist')
-    need(result.status == USAGE and b"no test 'must/exist'" in result.err and not result.out, result.text())
+    result = call(box, 'must', '--ktstr-run', 'exist')
+    need(result.status == USAGE and b"no test 'exist'" in result.err and not result.out, result.text())
 
 
 if __name__ == '__main__':

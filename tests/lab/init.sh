@@ -18,6 +18,13 @@ for module in $($box cat /modules/order); do
 	$box insmod "/modules/$module.ko" || echo "lab init: module $module refused"
 done
 /bin/kvmpin || echo 'lab init: kvmpin failed, code patching is not held back'
+# One cpuset for as long as the host lives: with the first and after the last one the kernel patches its page allocator.
+$box mount -t cgroup2 cgroup2 /sys/fs/cgroup
+if echo +cpuset > /sys/fs/cgroup/cgroup.subtree_control; then
+	$box mkdir /sys/fs/cgroup/pin
+else
+	echo 'lab init: no cpuset, code patching is not held back'
+fi
 # The machine starts with one CPU (maxcpus=1): whatever the kernel and its modules patch while they start, no other CPU can
 # be executing (see kvmpin.c). Now that this is over, the others come.
 for online in /sys/devices/system/cpu/cpu[0-9]*/online; do
@@ -38,7 +45,6 @@ $box mkdir -p /root/dev/shm /root/dev/pts
 $box mount -t tmpfs tmpfs /root/dev/shm
 $box mount -t devpts devpts /root/dev/pts
 $box mount -t tmpfs tmpfs /root/run
-$box mount -t cgroup2 cgroup2 /root/sys/fs/cgroup
 $box mount -t debugfs debugfs /root/sys/kernel/debug
 # CPUs that come late have no share for ordinary threads beside FIFO ones (Linux 6.12: all zero), so that one spinning vCPU
 # starves the kernel's workers there for good. What every CPU of a real host has: 50 ms of each second.

@@ -58,6 +58,18 @@ emulator_race() {
 	((guest_status == 111 || guest_status == 114)) && grep -Eq "$race_signs" "$tmp/err"
 }
 
+# The same for a batch: COMMAND is `ktstr test`, and writes $tmp/json; sets $batch_status.
+batch() { # LIMIT_S COMMAND...
+	local limit_s=$1 try
+	shift
+	for try in 1 2 3; do
+		batch_status=0
+		timeout "$limit_s" "$@" > "$tmp/log" 2>&1 < /dev/null || batch_status=$?
+		grep -Eq '"why": "[^"]*(Oops: int3|triple fault)' "$tmp/json" || return 0
+		echo "INFRA: try $try: the emulator raced with a guest's code patching: $(grep -Em1 'Oops: int3|triple fault' "$tmp/log")"
+	done
+}
+
 # until_true SECONDS COMMAND...: for what others end by themselves; false when it did not come true in time.
 until_true() {
 	local i n=$((10 * $1))

@@ -35,12 +35,12 @@ for program in machine where wakeups storm io fairness; do
 done
 run good_tests_in_one_machine 0 --topology 1,2,1,1 --disk "$tmp/disk" "${includes[@]}" -- sh -c "
 	status=0
-	for name in $(echo $good); do /examples/\${name%/*} --ktstr-run \$name || status=1; done
-	/examples/fairness --ktstr-run fairness/two_spinners
+	for test in $(echo $good); do /examples/\${test%/*} --ktstr-run \${test#*/} || status=1; done
+	/examples/fairness --ktstr-run two_spinners
 	[ \$? = 1 ] && status=1
 	exit \$status"
 for test in $good; do
-	equal "passes_${test/\//_}" "$(outcome_of "$test")" "['PASS']"
+	equal "passes_${test/\//_}" "$(outcome_of "${test#*/}")" "['PASS']"
 done
 equal fairness_passes_or_measures_nothing "$(json "[t['outcome'] for t in d['tests']][-1] in ('PASS', 'INCONCLUSIVE')")" True
 equal subtests_are_in_the_document "$(json "[s['name'] for s in d['tests'][1]['subtests']]")" "['threads', 'caches', 'nodes']"
@@ -50,21 +50,21 @@ equal no_record_was_ignored "$(json "[n for n in d['notes'] if 'records' in n]")
 check disk_was_written test "$(head -c 65536 "$tmp/disk" | tr -d '\0' | wc -c)" -gt 60000
 
 # One machine each for the rest.
-run fail_is_the_exit_status 1 -- build/examples/must --ktstr-run must/fail
+run fail_is_the_exit_status 1 -- build/examples/must --ktstr-run fail
 equal fail_has_its_message "$(json "d['tests'][0]['outcome'], 'fails on purpose' in d['tests'][0]['message']")" "('FAIL', True)"
-run crash_is_a_signal 139 -- build/examples/must --ktstr-run must/crash
+run crash_is_a_signal 139 -- build/examples/must --ktstr-run crash
 equal crash_has_no_outcome "$(json "d['outcome'], d['tests'][0]['outcome'], 'SIGSEGV' in d['crash']")" "('FAIL', None, True)"
-check crash_is_noted grep -q "test 'must/crash' came to no result" "$tmp/err"
-run panic_is_a_panic 111 -- build/examples/must --ktstr-run must/panic
+check crash_is_noted grep -q "test 'crash' came to no result" "$tmp/err"
+run panic_is_a_panic 111 -- build/examples/must --ktstr-run panic
 equal panic_has_no_outcome "$(json "d['outcome'], d['tests'][0]['outcome']")" "('PANIC', None)"
-run vanishing_is_a_panic 111 -- build/examples/must --ktstr-run must/vanish
+run vanishing_is_a_panic 111 -- build/examples/must --ktstr-run vanish
 equal vanishing_has_no_outcome "$(json "d['outcome'], d['tests'][0]['outcome']")" "('PANIC', None)"
-run hang_is_a_timeout 113 --timeout 40 -- build/examples/must --ktstr-run must/hang
+run hang_is_a_timeout 113 --timeout 40 -- build/examples/must --ktstr-run hang
 equal hang_has_no_outcome "$(json "d['outcome'], d['tests'][0]['outcome']")" "('TIMEOUT', None)"
 
 # No virtio-console: the result comes over COM2.
-run skip_over_com2 77 --append initcall_blacklist=virtio_console_init -- build/examples/must --ktstr-run must/skip
-equal skip_over_com2_has_its_outcome "$(outcome_of must/skip)" "['SKIP']"
-check com2_shows_no_record grep -q 'SKIP must/skip' "$tmp/out"
+run skip_over_com2 77 --append initcall_blacklist=virtio_console_init -- build/examples/must --ktstr-run skip
+equal skip_over_com2_has_its_outcome "$(outcome_of skip)" "['SKIP']"
+check com2_shows_no_record grep -q 'SKIP skip' "$tmp/out"
 equal com2_hides_the_record "$(grep -c '"outcome"' "$tmp/out")" 0
 finish

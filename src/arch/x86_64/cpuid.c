@@ -5,8 +5,10 @@
  */
 #include "arch/x86_64/cpuid.h"
 
+#include <assert.h>
 #include <errno.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/ioctl.h>
 
 #include "arch/x86_64/cpuid_topology.h"
@@ -133,6 +135,19 @@ void cpuid_apply_mask(struct cpuid_table *t, const struct cpu_mask *mask)
 
 /* --- arch.h --- */
 
+int arch_supported_read(int kvm_fd, struct arch_supported *ret, struct error *err)
+{
+	struct cpuid_table t = { .n = CPUID_MAX_ENTRIES - CPUID_ROOM };
+
+	static_assert(ARCH_SUPPORTED_MAX >= (CPUID_MAX_ENTRIES - CPUID_ROOM) * sizeof(t.e[0]),
+		      "what KVM gives fits");
+	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &t) < 0)
+		return host_error_set(err, errno, "KVM_GET_SUPPORTED_CPUID");
+	ret->len = (uint32_t)(t.n * sizeof(t.e[0]));
+	memcpy(ret->bytes, t.e, ret->len);
+	return 0;
+}
+
 struct arch_cpuid {
 	struct topology topology;
 	struct cpuid_table table;
@@ -149,9 +164,8 @@ int arch_cpuid_new(int kvm_fd, const struct arch_cpuid_config *config, struct ar
 	CLEANUP(freep) struct arch_cpuid *c = xcalloc(1, sizeof(*c));
 
 	c->topology = *config->topology;
-	c->table.n = CPUID_MAX_ENTRIES - CPUID_ROOM;
-	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &c->table) < 0)
-		return host_error_set(err, errno, "KVM_GET_SUPPORTED_CPUID");
+	if (!cpuid_table_of(config->supported, &c->table))
+		return error_set_text(err, -EINVAL, "what KVM supports of CPUID is no such table");
 	if (cpuid_check_topology(&c->table, &c->topology, err) < 0)
 		return err->code;
 	struct cpuid_caps caps = {

@@ -3,6 +3,7 @@
 #include <assert.h>
 #include <string.h>
 
+#include "arch/arch.h"
 #include "base/assert.h"
 
 static_assert(offsetof(struct cpuid_table, e) == sizeof(struct kvm_cpuid2),
@@ -11,6 +12,18 @@ static_assert(offsetof(struct cpuid_table, n) == offsetof(struct kvm_cpuid2, nen
 	      "passed to KVM as it is");
 
 enum { FAMILY_EXTENDED = 0xF };
+
+bool cpuid_table_of(const struct arch_supported *s, struct cpuid_table *ret)
+{
+	uint32_t n = s->len / sizeof(ret->e[0]);
+
+	if (!n || n > CPUID_MAX_ENTRIES - CPUID_ROOM || s->len % sizeof(ret->e[0]))
+		return false;
+	ret->n = n;
+	ret->padding = 0;
+	memcpy(ret->e, s->bytes, s->len);
+	return true;
+}
 
 enum cpuid_vendor cpuid_vendor(const struct cpuid_table *t)
 {

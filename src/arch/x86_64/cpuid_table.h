@@ -15,6 +15,10 @@ struct cpuid_table {
 	struct kvm_cpuid_entry2 e[CPUID_MAX_ENTRIES];
 };
 
+struct arch_supported;
+/* False: that is no table of a KVM. */
+MUST_CHECK bool cpuid_table_of(const struct arch_supported *s, struct cpuid_table *ret);
+
 enum cpuid_vendor { CPUID_INTEL, CPUID_AMD, CPUID_HYGON, CPUID_OTHER };
 
 enum cpuid_vendor cpuid_vendor(const struct cpuid_table *t);

@@ -42,25 +42,30 @@ static void read_processor(struct arch_limits *l)
 
 static void read_kvm(int kvm_fd, struct arch_limits *l)
 {
-	struct cpuid_table t = { .n = CPUID_MAX_ENTRIES };
-
 	l->max_cpus = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPUS);
 	l->end_of_ids = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_MAX_VCPU_ID);
 	l->split_irqchip = ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_SPLIT_IRQCHIP) > 0 &&
 			   ioctl(kvm_fd, KVM_CHECK_EXTENSION, KVM_CAP_X2APIC_API) > 0;
-	if (ioctl(kvm_fd, KVM_GET_SUPPORTED_CPUID, &t) < 0)
-		return; /* the VM's own table says why */
-	const struct kvm_cpuid_entry2 *sizes = cpuid_find(&t, LEAF_ADDRESS_SIZES, 0);
-	const struct kvm_cpuid_entry2 *features = cpuid_find(&t, 7, 0);
+}
+
+static void read_supported(const struct cpuid_table *t, struct arch_limits *l)
+{
+	const struct kvm_cpuid_entry2 *sizes = cpuid_find(t, LEAF_ADDRESS_SIZES, 0);
+	const struct kvm_cpuid_entry2 *features = cpuid_find(t, 7, 0);
 	if (sizes)
 		l->address_bits = address_bits(sizes->eax);
 	l->five_levels = features && features->ecx & LEAF7_ECX_LA57;
 }
 
-void arch_limits_read(int kvm_fd, struct arch_limits *ret)
+void arch_limits_read(int kvm_fd, const struct arch_supported *supported, struct arch_limits *ret)
 {
+	struct cpuid_table t;
+
 	*ret = (struct arch_limits){ .split_irqchip = true };
-	read_processor(ret);
+	if (supported && cpuid_table_of(supported, &t))
+		read_supported(&t, ret);
+	else
+		read_processor(ret); /* each of its instructions may trap */
 	if (kvm_fd >= 0)
 		read_kvm(kvm_fd, ret);
 }

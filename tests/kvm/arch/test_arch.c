@@ -54,11 +54,13 @@ static void add_memory(struct vm *vm)
 static void add_vcpus(struct vm *vm, const struct cpu_mask *mask)
 {
 	const struct topology *t = vm->boot.topology;
+	struct arch_supported supported;
+	const struct arch_cpuid_config config = { .supported = &supported,
+						  .topology = t,
+						  .mask = mask };
 
-	assert_int_equal(arch_cpuid_new(vm->kvm_fd,
-					&(struct arch_cpuid_config){ .topology = t, .mask = mask },
-					&vm->cpuid, &vm->err),
-			 0);
+	assert_int_equal(arch_supported_read(vm->kvm_fd, &supported, &vm->err), 0);
+	assert_int_equal(arch_cpuid_new(vm->kvm_fd, &config, &vm->cpuid, &vm->err), 0);
 	for (uint32_t cpu = 0; cpu < topology_n_cpus(t); cpu++) {
 		vm->vcpu_fds[cpu] = ioctl(vm->fd, KVM_CREATE_VCPU, arch_vcpu_id(t, cpu));
 		assert_true(vm->vcpu_fds[cpu] >= 0);

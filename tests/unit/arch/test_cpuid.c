@@ -144,16 +144,29 @@ static void test_adapt_full_table_has_room(void **state)
 	assert_non_null(cpuid_find(&c, 0x40000001, 0));
 }
 
-static void test_new_no_kvm_names_the_call(void **state)
+static void test_supported_no_kvm_names_the_call(void **state)
 {
-	const struct topology t = topology_uniform(1, 1, 1, 1);
-	const struct arch_cpuid_config config = { .topology = &t };
-	struct arch_cpuid *c = NULL;
+	struct arch_supported s;
 	struct error err;
 
-	assert_int_equal(arch_cpuid_new(-1, &config, &c, &err), -EBADF);
+	assert_int_equal(arch_supported_read(-1, &s, &err), -EBADF);
 	assert_non_null(strstr(err.text, "KVM_GET_SUPPORTED_CPUID"));
-	assert_null(c);
+}
+
+static void test_new_from_no_table_is_refused(void **state)
+{
+	const struct topology t = topology_uniform(1, 1, 1, 1);
+	const uint32_t lengths[] = { 0, 1, sizeof(struct kvm_cpuid_entry2) + 1,
+				     CPUID_MAX_ENTRIES * sizeof(struct kvm_cpuid_entry2) };
+
+	for (size_t i = 0; i < ARRAY_SIZE(lengths); i++) {
+		const struct arch_supported s = { .len = lengths[i] };
+		const struct arch_cpuid_config config = { .supported = &s, .topology = &t };
+		struct arch_cpuid *c = NULL;
+		struct error err;
+		assert_int_equal(arch_cpuid_new(-1, &config, &c, &err), -EINVAL);
+		assert_null(c);
+	}
 }
 
 int main(void)
@@ -169,7 +182,8 @@ int main(void)
 		cmocka_unit_test(test_kvm_leaves_are_added_where_missing),
 		cmocka_unit_test(test_mask_clears_its_bits_and_ignores_absent_leaves),
 		cmocka_unit_test(test_adapt_full_table_has_room),
-		cmocka_unit_test(test_new_no_kvm_names_the_call),
+		cmocka_unit_test(test_supported_no_kvm_names_the_call),
+		cmocka_unit_test(test_new_from_no_table_is_refused),
 	};
 
 	return cmocka_run_group_tests(tests, NULL, NULL);

@@ -1,4 +1,5 @@
 /* Which machines a host can hold: both numbers are in what it says. */
+#include <linux/kvm.h>
 #include <setjmp.h>
 #include <stdarg.h>
 #include <stddef.h>
@@ -82,10 +83,24 @@ static void test_read_without_kvm_tells_the_processors_own(void **state)
 {
 	struct arch_limits l;
 
-	arch_limits_read(-1, &l);
+	arch_limits_read(-1, NULL, &l);
 	assert_in_range(l.address_bits, 36, 52);
 	assert_int_equal(l.max_cpus, 0);
 	assert_int_equal(l.end_of_ids, 0);
+}
+
+/* A VM's limits are its KVM's: the processor is not asked. */
+static void test_read_with_a_table_tells_what_is_in_it(void **state)
+{
+	const struct kvm_cpuid_entry2 entries[] = { { .function = 7, .ecx = 1 << 16 },
+						    { .function = 0x80000008, .eax = 41 } };
+	struct arch_supported s = { .len = sizeof(entries) };
+	struct arch_limits l;
+
+	memcpy(s.bytes, entries, sizeof(entries));
+	arch_limits_read(-1, &s, &l);
+	assert_int_equal(l.address_bits, 41);
+	assert_true(l.five_levels);
 }
 
 int main(void)
@@ -94,6 +109,7 @@ int main(void)
 		cmocka_unit_test(test_check_machine_that_just_fits_is_accepted),
 		cmocka_unit_test(test_check_too_large_is_a_skip_with_both_numbers),
 		cmocka_unit_test(test_read_without_kvm_tells_the_processors_own),
+		cmocka_unit_test(test_read_with_a_table_tells_what_is_in_it),
 	};
 
 	return cmocka_run_group_tests_name("arch/limits", tests, NULL, NULL);

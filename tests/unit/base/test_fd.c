@@ -213,6 +213,27 @@ static void test_lock_excludes_another_descriptor_until_unlocked(void **state UN
 	assert_int_equal(fd_lock(-1, LOCK_SH), -EBADF);
 }
 
+static void test_program_can_be_executed_and_not_be_written(void **state UNUSED)
+{
+	static const char script[] = "#!/bin/sh\nexit 7\n";
+	CLEANUP(fd_closep) int fd = fd_program("script", script, sizeof(script) - 1);
+	char path[64];
+	int status;
+
+	assert_true(fd >= 0);
+	assert_int_equal(fcntl(fd, F_GETFD), FD_CLOEXEC);
+	assert_int_equal(fd_write_all(fd, "x", 1), -EBADF);
+	/* Our own descriptor's path: the shell's has none, it is closed by then. */
+	(void)snprintf(path, sizeof(path), "/proc/%d/fd/%d", (int)getpid(), fd);
+	pid_t pid = fork();
+	if (pid == 0) {
+		(void)execl(path, path, NULL);
+		_exit(126);
+	}
+	assert_int_equal(waitpid(pid, &status, 0), pid);
+	assert_int_equal(WEXITSTATUS(status), 7);
+}
+
 int main(void)
 {
 	const struct CMUnitTest tests[] = {
@@ -226,6 +247,7 @@ int main(void)
 		cmocka_unit_test(test_write_all_to_nobody_is_epipe),
 		cmocka_unit_test(test_set_nonblock_on_and_off),
 		cmocka_unit_test(test_lock_excludes_another_descriptor_until_unlocked),
+		cmocka_unit_test(test_program_can_be_executed_and_not_be_written),
 	};
 	return cmocka_run_group_tests(tests, NULL, NULL);
 }

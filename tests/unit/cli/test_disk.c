@@ -11,6 +11,7 @@
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <cmocka.h>
@@ -77,6 +78,26 @@ static void test_writable_disk_blocks_when_it_reads_and_is_locked(void **state U
 	}
 	disk_fini(&first);
 	assert_int_equal(open_disk(",ro", &second, &err), 0);
+	disk_fini(&second);
+}
+
+/* As a killed VM process does, whose io_uring ends a little later. */
+static void test_disk_that_is_about_to_be_free_is_waited_for(void **state UNUSED)
+{
+	struct disk first, second;
+	struct error err;
+	int status;
+
+	assert_int_equal(open_disk("", &first, &err), 0);
+	pid_t pid = fork();
+	assert_true(pid >= 0);
+	if (pid == 0) { /* holds it as well: one open file */
+		usleep(100000);
+		_exit(0);
+	}
+	disk_fini(&first);
+	assert_int_equal(open_disk("", &second, &err), 0);
+	assert_int_equal(waitpid(pid, &status, 0), pid);
 	disk_fini(&second);
 }
 
@@ -181,6 +202,7 @@ int main(void)
 {
 	const struct CMUnitTest tests[] = {
 		DISK_TEST(test_writable_disk_blocks_when_it_reads_and_is_locked),
+		DISK_TEST(test_disk_that_is_about_to_be_free_is_waited_for),
 		DISK_TEST(test_read_only_disks_share_their_file),
 		DISK_TEST(test_unlocking_a_copy_frees_the_file),
 		DISK_TEST(test_snapshot_is_another_file_with_the_same_content),

@@ -24,6 +24,7 @@ struct fixture {
 	struct cpu_mask mask;
 	struct virtio_blk_config disk;
 	struct virtio_net_config net;
+	struct arch_supported supported;
 	struct session_config config;
 };
 
@@ -56,6 +57,7 @@ static int setup(void **state)
 					      .limits = { .iops = 10, .depth = 3 },
 					      .id = "ktstr-disk" };
 	f->net = virtio_net_config_of("ktstr test");
+	f->supported = (struct arch_supported){ .len = 5, .bytes = "cpuid" };
 	f->config = (struct session_config){
 		.vm = { .kernel = &f->kernel,
 			.initrd_fd = file_of("/dev/null"),
@@ -67,6 +69,7 @@ static int setup(void **state)
 			.memory_mib = 512,
 			.hugepages = VM_HUGEPAGES_TRY,
 			.cpu_mask = &f->mask,
+			.supported = &f->supported,
 			.pit = true,
 			.disk = &f->disk,
 			.net = &f->net },
@@ -129,6 +132,8 @@ static void test_everything_arrives(void **state)
 	assert_int_equal(vm->memory_mib, 512);
 	assert_int_equal(vm->hugepages, VM_HUGEPAGES_TRY);
 	assert_memory_equal(vm->cpu_mask, &f->mask, sizeof(f->mask));
+	assert_int_equal(vm->supported->len, 5);
+	assert_memory_equal(vm->supported->bytes, "cpuid", 5);
 	assert_true(vm->pit && vm->disk->read_only);
 	assert_int_equal(vm->disk->file.capacity, 4096);
 	assert_null(vm->disk->file.why_buffered); /* a pointer of the sender's */
@@ -262,12 +267,14 @@ static void test_what_is_not_there_is_not_there(void **state)
 	f->config.vm.disk = NULL;
 	f->config.vm.net = NULL;
 	f->config.vm.cpu_mask = NULL;
+	f->config.vm.supported = NULL;
 	f->config.vm.initrd_suffix = NULL;
 	f->config.vm.initrd_suffix_len = 0;
 	assert_int_equal(vm_message_send(f->fds[SENDER], &f->config, &err), 0);
 	assert_int_equal(vm_message_receive(f->fds[RECEIVER], &m, &err), 0);
 	need_same_file(f->kernel.fd, m.kernel.fd);
 	assert_true(!m.config.vm.disk && !m.config.vm.net && !m.config.vm.cpu_mask);
+	assert_null(m.config.vm.supported);
 	assert_int_equal(m.config.vm.initrd_fd, -1);
 	assert_int_equal(m.config.vm.initrd_suffix_len, 0);
 	vm_message_fini(&m);
