@@ -229,7 +229,7 @@ static void launch(void *ctx, size_t job)
 		.host = &b->plan.host,
 		/* 1 was the batch's own look (batch_plan.c). */
 		.cgroup_seq = b->plan.has_cgroups ? 2 + b->n_launched++ : 0,
-		.wait_ns = b->options->wait_s * NS_PER_S,
+		.wait_ns = b->options->wait_ms * NS_PER_MS,
 		.slack = b->options->overcommit,
 		.on_judged = on_judged,
 		.on_gone = on_gone,

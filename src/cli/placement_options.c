@@ -7,9 +7,9 @@
 
 enum { MAX_WAIT_MS = 7 * 86400 * 1000 };
 
-int placement_options_parse_wait(const char *arg, struct placement_options *o, struct error *err)
+int placement_options_parse_wait(const char *arg, uint64_t *ret_ms, struct error *err)
 {
-	return num_parse_duration_ms("--wait", arg, MAX_WAIT_MS, &o->wait_ms, err);
+	return num_parse_duration_ms("--wait", arg, MAX_WAIT_MS, ret_ms, err);
 }
 
 int placement_options_finish(struct placement_options *o, const char *env_cap, struct error *err)

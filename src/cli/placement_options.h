@@ -21,8 +21,7 @@ struct placement_options {
 enum { PLACEMENT_DEFAULT_WAIT_MS = 60 * 1000 };
 #define PLACEMENT_OPTIONS_INIT ((struct placement_options){ .wait_ms = PLACEMENT_DEFAULT_WAIT_MS })
 
-MUST_CHECK int placement_options_parse_wait(const char *arg, struct placement_options *o,
-					    struct error *err);
+MUST_CHECK int placement_options_parse_wait(const char *arg, uint64_t *ret_ms, struct error *err);
 /* After all options: the tier, with KTSTR_CPU_CAP's value @env_cap (may be NULL). Errors are class usage. */
 MUST_CHECK int placement_options_finish(struct placement_options *o, const char *env_cap,
 					struct error *err);

@@ -248,7 +248,7 @@ static int parse_one(struct run_options *o, int id, char *arg, struct error *err
 	case OPT_TOPOLOGY:
 		return topology_option_parse(arg, &o->topology, err);
 	case OPT_WAIT:
-		return placement_options_parse_wait(arg, &o->placement, err);
+		return placement_options_parse_wait(arg, &o->placement.wait_ms, err);
 	}
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr run --help`");
 }

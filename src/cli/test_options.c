@@ -11,12 +11,13 @@
 #include "base/num.h"
 #include "cli/memory_size.h"
 #include "cli/option_parse.h"
+#include "cli/placement_options.h"
 
 enum {
 	DEFAULT_TIMEOUT_S = 60,
 	MAX_TIMEOUT_S = 30 * 86400,
 	DEFAULT_RETRIES = 2,
-	DEFAULT_WAIT_S = 600,
+	DEFAULT_WAIT_MS = 600 * 1000,
 	MAX_RETRIES = 100,
 	MAX_JOBS = 4096,
 	MAX_REPEAT = 1000000,
@@ -94,7 +95,7 @@ void test_options_usage(void)
 	    "  --jobs N              at most N virtual machines at a time (as many as fit)\n"
 	    "  --overcommit F        let virtual machines have F times the host's CPUs (1)\n"
 	    "  --memory MIB          of all virtual machines together (what the host has free)\n"
-	    "  --wait S              for CPUs that other processes hold (600)\n"
+	    "  --wait DUR            wait for CPUs that others hold, as 0, 500ms, 90s, 10m (10m)\n"
 	    "  --no-locks            take CPUs without asking who else runs there\n"
 	    "  --timeout S           of tests that declare no limit of their own (60)\n"
 	    "  --retries N           run a test again, up to N times, when the host failed it (2)\n"
@@ -211,7 +212,7 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 	case OPT_TIMEOUT:
 		return num_parse_u64("--timeout", arg, 1, MAX_TIMEOUT_S, &o->timeout_s, err);
 	case OPT_WAIT:
-		return num_parse_u64("--wait", arg, 0, MAX_TIMEOUT_S, &o->wait_s, err);
+		return placement_options_parse_wait(arg, &o->wait_ms, err);
 	}
 	return error_set_usage(err, -EINVAL, "unknown option; see `ktstr test --help`");
 }
@@ -224,7 +225,7 @@ int test_options_parse(int argc, char **argv, struct test_options *ret, struct e
 				      .overcommit = 1,
 				      .timeout_s = DEFAULT_TIMEOUT_S,
 				      .n_retries = DEFAULT_RETRIES,
-				      .wait_s = DEFAULT_WAIT_S };
+				      .wait_ms = DEFAULT_WAIT_MS };
 	opterr = 0;
 	optind = 0; /* GNU: forget all of an earlier parse */
 	/* Options may stand behind the programs, too: there is nothing of theirs on this line. */

@@ -19,7 +19,7 @@ struct test_options {
 	uint64_t memory_mib; /* of all VMs that run; 0: what the host has */
 	uint64_t timeout_s;  /* of tests that declare none */
 	uint64_t n_retries;
-	uint64_t wait_s; /* for CPUs that other processes hold */
+	uint64_t wait_ms; /* for CPUs that other processes hold */
 	bool no_locks;
 	bool fail_fast;
 	bool no_skip;

@@ -467,7 +467,7 @@ def test_place_that_others_hold_too_long_is_infra_and_an_interrupt_ends_the_wait
     first = box.start(batch(program(box, ['idle/{}'.format(i) for i in range(n)], 'first')), env=env)
     wait_for_vms(box, n)
     path = program(box, ['pass'], 'second')
-    result = box.run(*batch('--wait', '1', '--retries', '0', path), env=env)
+    result = box.run(*batch('--wait', '500ms', '--retries', '0', path), env=env)
     need_table(result, {'second/pass': 'INFRA'}, INFRA)
     need(b'CPU' in result.out, result.text())
     second = box.start(batch(path), env=env)

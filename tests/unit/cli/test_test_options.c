@@ -30,7 +30,7 @@ static void test_defaults(void **state UNUSED)
 	assert_int_equal(o.jobs, 0);
 	assert_int_equal(o.timeout_s, 60);
 	assert_int_equal(o.n_retries, 2);
-	assert_int_equal(o.wait_s, 600);
+	assert_int_equal(o.wait_ms, 600 * 1000);
 	assert_int_equal(o.selection.repeat, 1);
 	assert_int_equal(o.selection.n_shards, 0);
 	assert_true(o.overcommit == 1 && !o.fail_fast && !o.no_skip && !o.list && !o.no_locks);
@@ -44,7 +44,7 @@ static void test_values_arrive_also_behind_programs(void **state UNUSED)
 					    "x*",       "--filter", "y",         "--shard",
 					    "2/5",      "b",        "--seed",    "0",
 					    "--repeat", "7",        "--no-skip", "--timeout",
-					    "9",        "--wait",   "0",         NULL };
+					    "9",        "--wait",   "500ms",     NULL };
 	struct test_options o;
 	struct error err;
 
@@ -56,7 +56,7 @@ static void test_values_arrive_also_behind_programs(void **state UNUSED)
 	assert_string_equal(o.selection.filters[1], "y");
 	assert_true(o.selection.shard == 2 && o.selection.n_shards == 5);
 	assert_true(o.selection.shuffle && o.selection.seed == 0 && o.selection.repeat == 7);
-	assert_true(o.no_skip && o.timeout_s == 9 && o.wait_s == 0);
+	assert_true(o.no_skip && o.timeout_s == 9 && o.wait_ms == 500);
 	test_options_fini(&o);
 }
 
