@@ -25,7 +25,7 @@ void batch_fill_declared(struct batch_test *entry, const struct planned_test *te
 	batch_set_line(&d->disk_fs, spec->disk_fs);
 	d->memory_mib = (uint32_t)test->options.memory_mib;
 	d->timeout_s = (uint32_t)test->options.timeout_s;
-	d->cpu_cap = spec->cpu_cap;
+	d->cpu_cap = test->cpu_cap;
 	d->disk_mib = spec->disk_mib;
 	d->perf = spec->perf;
 	d->net = spec->net;

@@ -118,6 +118,8 @@ static void write_replay(const struct test_options *o, const struct batch_vm *vm
 	}
 	for (size_t i = 0; i < o->n_includes; i++)
 		add_include(to, o->includes[i]);
+	if (o->n_cpus)
+		buf_printf(to, " --cpu-cap %" PRIu32, o->n_cpus);
 	buf_printf(to, " --timeout %" PRIu64 " --overcommit %g%s --filter", o->timeout_s,
 		   o->overcommit, o->force ? " --force" : "");
 	add_word(to, t->name);

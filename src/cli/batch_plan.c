@@ -178,13 +178,13 @@ static void check_size(struct batch_plan *p, struct planned_test *t)
 }
 
 /*
- * Alone on its CPUs, as many as it has; a budget of them (cpu_cap) is shared with other budgets, and so is everything with
+ * Alone on its CPUs, as many as it has; a budget of them (cpu_cap, --cpu-cap) is shared with other budgets, and so is everything with
  * --overcommit but performance mode (perf), and never what somebody holds for himself.
  */
 static struct reservation_want want_of(const struct test_options *o, const struct batch_plan *p,
 				       const struct planned_test *t)
 {
-	bool shares = t->spec->cpu_cap || o->overcommit > 1;
+	bool shares = t->cpu_cap || o->overcommit > 1;
 
 	if (t->spec->perf)
 		return (struct reservation_want){ .tier = PLAN_PERFORMANCE,
@@ -222,6 +222,17 @@ static void check(const struct test_options *o, struct batch_plan *p, struct pla
 	/* What is decided takes no place. */
 	if (t->is_decided)
 		t->cost = (struct admission_cost){ 0 };
+}
+
+/* The operator's budget is not a matter of one test: more than there is would be a mistake in each. */
+static int check_cap(const struct test_options *o, const struct batch_plan *p, struct error *err)
+{
+	const struct plan_request request = { .budget = PLAN_BUDGET_OPERATOR, .n_cpus = o->n_cpus };
+	const struct plan_shortage why = { .need_cpus = o->n_cpus, .have_cpus = p->n_cpus };
+
+	if (o->n_cpus <= p->n_cpus)
+		return 0;
+	return plan_result_error(PLAN_CAP_UNSATISFIABLE, &request, &why, err);
 }
 
 /* Whether there are cgroups here is found out once, and before this process has children: it may have to move (cgroup.h). */
@@ -279,7 +290,8 @@ int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struc
 					    .modules_dir = o->modules_dir };
 	struct error why;
 
-	if (guest_setup_kernel(&kernel, &p->images.setup, err) < 0 ||
+	p->n_cpus = allowed_cpus();
+	if (check_cap(o, p, err) < 0 || guest_setup_kernel(&kernel, &p->images.setup, err) < 0 ||
 	    guest_setup_check_files(&kernel, &p->images.setup, err) < 0 ||
 	    open_vm_program(p, err) < 0)
 		return err->code;
@@ -288,7 +300,6 @@ int batch_plan_prepare(const struct test_options *o, struct batch_plan *p, struc
 		return err->code;
 	bool can_boot = guest_setup_check_kvm(&kernel, &p->images.setup, &why) == 0;
 	ask_kvm(p);
-	p->n_cpus = allowed_cpus();
 	p->capacity = (struct admission_cost){
 		.cpus = (uint32_t)(p->n_cpus * o->overcommit),
 		.memory_mib = o->memory_mib ? o->memory_mib : available_mib(),

@@ -114,9 +114,10 @@ void planned_test_prepare(struct planned_test *test, const struct test_options *
 	test->command[2] = test->name;
 	test->is_decided = prepare(test, o, images, &test->why_not) < 0;
 	uint32_t n_cpus = topology_n_cpus(&test->options.topology);
+	bool has_own_place = test->spec->perf || test->spec->cpu_cap;
+	test->cpu_cap = has_own_place ? test->spec->cpu_cap : o->n_cpus;
 	test->cost = (struct admission_cost){
-		.cpus = test->spec->cpu_cap && test->spec->cpu_cap < n_cpus ? test->spec->cpu_cap
-									    : n_cpus,
+		.cpus = test->cpu_cap && test->cpu_cap < n_cpus ? test->cpu_cap : n_cpus,
 		.files = FILES_OF_VM + (o->output ? FILES_OF_OUTPUT : 0),
 		.memory_mib = test->options.memory_mib,
 	};

@@ -24,7 +24,8 @@ struct planned_test {
 	char *bare_word; /* of the command line of a guest that is no Linux */
 	struct run_options options;
 	char *command[4];
-	size_t base; /* index of its initramfs */
+	size_t base;      /* index of its initramfs */
+	uint32_t cpu_cap; /* its own, else the command line's; 0: no budget */
 	struct admission_cost cost;
 	struct plan_request request; /* of its place on the host */
 	/* It cannot run: the outcome that this is, and why. */

@@ -27,6 +27,7 @@ enum {
 
 enum option_id {
 	OPT_APPEND = OPTION_ID_FIRST,
+	OPT_CPU_CAP,
 	OPT_FAIL_FAST,
 	OPT_FILTER,
 	OPT_FORCE,
@@ -56,6 +57,7 @@ enum option_id {
 /* clang-format off */
 static const struct option long_options[] = {
 	{ "append", required_argument, NULL, OPT_APPEND },
+	{ "cpu-cap", required_argument, NULL, OPT_CPU_CAP },
 	{ "fail-fast", no_argument, NULL, OPT_FAIL_FAST },
 	{ "filter", required_argument, NULL, OPT_FILTER },
 	{ "force", no_argument, NULL, OPT_FORCE },
@@ -93,6 +95,8 @@ void test_options_usage(void)
 	    "  --repeat N            run each test N times (1)\n"
 	    "  --seed S              run in the random order of seed S\n"
 	    "  --jobs N              at most N virtual machines at a time (as many as fit)\n"
+	    "  --cpu-cap N           tests that declare no place share N CPUs each "
+	    "($KTSTR_CPU_CAP)\n"
 	    "  --overcommit F        let virtual machines have F times the host's CPUs (1)\n"
 	    "  --memory MIB          of all virtual machines together (what the host has free)\n"
 	    "  --wait DUR            wait for CPUs that others hold, as 0, 500ms, 90s, 10m (10m)\n"
@@ -151,6 +155,9 @@ static int parse_one(struct test_options *o, int id, char *arg, struct error *er
 	switch ((enum option_id)id) {
 	case OPT_APPEND:
 		option_list_add(&o->append, &o->n_append, arg);
+		return 0;
+	case OPT_CPU_CAP:
+		o->cpu_cap = arg;
 		return 0;
 	case OPT_FAIL_FAST:
 		o->fail_fast = true;
@@ -242,7 +249,9 @@ int test_options_parse(int argc, char **argv, struct test_options *ret, struct e
 		    err, -EINVAL,
 		    "no test program given: ktstr test [options] PROGRAM...; see "
 		    "`ktstr test --help`");
-	return 0;
+	/* NOLINTNEXTLINE(concurrency-mt-unsafe): one thread */
+	return ret->help ? 0
+			 : plan_parse_cap(ret->cpu_cap, getenv("KTSTR_CPU_CAP"), &ret->n_cpus, err);
 }
 
 void test_options_fini(struct test_options *o)

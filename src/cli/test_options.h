@@ -16,6 +16,8 @@ struct test_options {
 	struct selection selection; /* its filters are the above */
 	uint64_t jobs;              /* 0: as many as the CPUs allow */
 	double overcommit;
+	const char *cpu_cap; /* as given */
+	uint32_t n_cpus;     /* its budget of each test that declares no place; 0: none */
 	uint64_t memory_mib; /* of all VMs that run; 0: what the host has */
 	uint64_t timeout_s;  /* of tests that declare none */
 	uint64_t n_retries;

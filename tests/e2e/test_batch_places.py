@@ -6,8 +6,8 @@ import signal
 import time
 
 import e2e
-from e2e import need
-from test_batch import FAILED, INFRA, NOTHING, OK, batch, cpus_of, need_table, outcomes_of, program, table, wait_for_vms
+from e2e import need, need_error
+from test_batch import FAILED, INFRA, NOTHING, OK, USAGE, batch, cpus_of, need_table, outcomes_of, program, table, wait_for_vms
 
 N_CPUS = len(os.sched_getaffinity(0))
 PERF = {'perf': True}
@@ -110,6 +110,43 @@ def test_budget_is_kept_and_its_factor_told(box):
     need(result.out.count(NO_CGROUP) <= 1, 'said with each test: ' + result.text())
     _tests, result = results(box, ['pass'])
     need(NO_CGROUP not in result.out, 'nobody wants a cgroup: ' + result.text())
+
+
+def test_budget_of_the_command_line_is_of_tests_without_a_place_of_their_own(box):
+    wide = {'topology': '1,1,4,1'}
+    declared = [('pass/a', wide), ('pass/b', wide), ('pass/narrow', {}), ('pass/own', dict(wide, cpu_cap=N_CPUS))]
+    if N_CPUS >= 2:
+        declared.append(('pass/perf', PERF))
+    out = box.file('out')
+    tests, result = results(box, declared, '--cpu-cap', '1', '--output', out)
+    need(set(outcomes_of(result).values()) == {'PASS'} and result.status == OK, result.text())
+    for name, cap, n in ('pass/a', 1, 1), ('pass/b', 1, 1), ('pass/narrow', 1, 1), ('pass/own', N_CPUS, min(N_CPUS, 4)):
+        test = tests[name]
+        need(test['declared']['cpu_cap'] == cap and len(cpus(test)) == n, name + ': ' + str(test))
+        notes = ' '.join(test['evidence']['notes'])
+        need('as the CPU budget says' in notes or len(test['resources']['vcpus']) <= n, name + ': ' + notes)
+    need(all(test['declared']['cpu_cap'] == 0 and len(cpus(test)) == 2 for name, test in tests.items() if name == 'pass/perf'),
+         str(tests))
+    need(tests['pass/a']['resources']['overcommit'] >= 4, str(tests['pass/a']['resources']))
+    with open(os.path.join(out, 'program,pass,a', 'replay.sh'), encoding='utf-8') as f:
+        need(' --cpu-cap 1 ' in f.read(), 'replay.sh')
+
+
+def test_budget_lets_a_test_that_is_wider_than_the_host_run(box):
+    """Admission counts the budget, not the vCPUs; --no-locks changes nothing in that."""
+    wide = program(box, [('pass', {'topology': '1,1,{},1'.format(N_CPUS + 2)})])
+    need_table(box.run(*batch(wide)), {'program/pass': 'SKIP'}, NOTHING)
+    need_table(box.run(*batch(wide), env=box.env(KTSTR_CPU_CAP='1')), {'program/pass': 'PASS'}, OK)
+    need_table(box.run(*batch('--no-locks', '--cpu-cap', '1', wide)), {'program/pass': 'PASS'}, OK)
+
+
+def test_budget_that_the_host_has_not_is_refused(box):
+    path = program(box, ['pass'])
+    for n in '0', str(N_CPUS + 1):
+        need_error(box.run(*batch('--cpu-cap', n, path)), USAGE, '--cpu-cap', n)
+        need_error(box.run(*batch('--no-locks', '--cpu-cap', n, path)), USAGE, '--cpu-cap', n)
+    need_error(box.run(*batch('--cpu-cap', 'x', path)), USAGE, '--cpu-cap')
+    need_error(box.run(*batch('--wait', '1x', path)), USAGE, '--wait', '1x')
 
 
 def stop_new_vm(child):

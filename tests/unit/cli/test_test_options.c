@@ -3,6 +3,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include <cmocka.h>
@@ -32,6 +33,7 @@ static void test_defaults(void **state UNUSED)
 	assert_int_equal(o.n_retries, 2);
 	assert_int_equal(o.wait_ms, 600 * 1000);
 	assert_int_equal(o.selection.repeat, 1);
+	assert_int_equal(o.n_cpus, 0);
 	assert_int_equal(o.selection.n_shards, 0);
 	assert_true(o.overcommit == 1 && !o.fail_fast && !o.no_skip && !o.list && !o.no_locks);
 	assert_true(!o.selection.shuffle && !o.json && !o.output);
@@ -60,6 +62,44 @@ static void test_values_arrive_also_behind_programs(void **state UNUSED)
 	test_options_fini(&o);
 }
 
+static void test_budget_is_the_options_else_the_environments(void **state UNUSED)
+{
+	struct test_options o;
+	struct error err;
+
+	assert_int_equal(setenv("KTSTR_CPU_CAP", "3", 1), 0);
+	assert_int_equal(parse((const char *const[]){ "a", NULL }, &o, &err), 0);
+	assert_int_equal(o.n_cpus, 3);
+	test_options_fini(&o);
+	assert_int_equal(parse((const char *const[]){ "--cpu-cap", "2", "a", NULL }, &o, &err), 0);
+	assert_int_equal(o.n_cpus, 2);
+	test_options_fini(&o);
+	assert_int_equal(setenv("KTSTR_CPU_CAP", "x", 1), 0);
+	assert_true(parse((const char *const[]){ "a", NULL }, &o, &err) < 0);
+	assert_int_equal(err.class, ERROR_USAGE);
+	assert_non_null(strstr(err.text, "KTSTR_CPU_CAP"));
+	test_options_fini(&o);
+	assert_int_equal(parse((const char *const[]){ "--help", NULL }, &o, &err), 0);
+	test_options_fini(&o);
+	assert_int_equal(unsetenv("KTSTR_CPU_CAP"), 0);
+	assert_true(parse((const char *const[]){ "--cpu-cap", "0", "a", NULL }, &o, &err) < 0);
+	assert_int_equal(err.class, ERROR_USAGE);
+	test_options_fini(&o);
+}
+
+static void test_wait_is_a_duration(void **state UNUSED)
+{
+	struct test_options o;
+	struct error err;
+
+	assert_int_equal(parse((const char *const[]){ "--wait", "90", "a", NULL }, &o, &err), 0);
+	assert_int_equal(o.wait_ms, 90 * 1000);
+	test_options_fini(&o);
+	assert_true(parse((const char *const[]){ "--wait", "1x", "a", NULL }, &o, &err) < 0);
+	assert_int_equal(err.class, ERROR_USAGE);
+	test_options_fini(&o);
+}
+
 static void test_help_needs_no_program(void **state UNUSED)
 {
 	struct test_options o;
@@ -78,6 +118,8 @@ int main(void)
 	const struct CMUnitTest tests[] = {
 		cmocka_unit_test(test_defaults),
 		cmocka_unit_test(test_values_arrive_also_behind_programs),
+		cmocka_unit_test(test_budget_is_the_options_else_the_environments),
+		cmocka_unit_test(test_wait_is_a_duration),
 		cmocka_unit_test(test_help_needs_no_program),
 	};
 
