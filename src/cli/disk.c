@@ -3,11 +3,11 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <poll.h>
 #include <stdlib.h>
 #include <string.h>
 #include <sys/file.h>
 #include <sys/stat.h>
-#include <unistd.h>
 
 #include "base/buf.h"
 #include "base/fd.h"
@@ -36,7 +36,9 @@ static int lock_patiently(int fd, int how)
 	int res = fd_lock(fd, how | LOCK_NB);
 
 	for (int i = 0; i < LOCK_TRIES && res == -EWOULDBLOCK; i++) {
-		usleep(LOCK_EACH_MS * 1000);
+		(void)poll(
+		    NULL, 0,
+		    LOCK_EACH_MS); /* nothing tells when a lock is free that one need not wait for */
 		res = fd_lock(fd, how | LOCK_NB);
 	}
 	return res;
