@@ -113,6 +113,7 @@ def test_mixed_batch_of_64_gives_the_same_table_twice(box):
 def check_documents(box, document, tests):
     wanted = wanted_of(tests)
     need({t['id']: t['outcome'] for t in document['tests']} == wanted, str(document['counts']))
+    need(set(wanted.values()) == set('PASS FAIL PANIC STALL TIMEOUT BOOT INFRA SKIP INCONCLUSIVE'.split()), 'not every outcome')
     need(document['exit_status'] == FAILED and document['counts']['retried'] == 1, str(document['counts']))
     by_id = {t['id']: t for t in document['tests']}
     need(by_id['program/panic/one']['evidence']['panic'].endswith('Call Trace:\n'), str(by_id['program/panic/one']))
