@@ -3,6 +3,7 @@
 import json
 import os
 import pty
+import random
 import re
 import resource
 import select
@@ -18,6 +19,9 @@ import e2e
 from e2e import need, need_error
 
 OK, FAILED, INCONCLUSIVE, INFRA, NOTHING, USAGE, INTERRUPTED = 0, 1, 2, 3, 4, 64, 130
+
+# Every one that DESIGN.md section 9 knows for a test of a batch.
+OUTCOMES = ('PASS', 'FAIL', 'SKIP', 'INCONCLUSIVE', 'PANIC', 'STALL', 'TIMEOUT', 'BOOT', 'INFRA')
 
 # What guest_actor does by the first part of a test's name, and what that is.
 ACTS = {
@@ -113,7 +117,7 @@ def test_mixed_batch_of_64_gives_the_same_table_twice(box):
 def check_documents(box, document, tests):
     wanted = wanted_of(tests)
     need({t['id']: t['outcome'] for t in document['tests']} == wanted, str(document['counts']))
-    need(set(wanted.values()) == set('PASS FAIL PANIC STALL TIMEOUT BOOT INFRA SKIP INCONCLUSIVE'.split()), 'not every outcome')
+    need(set(wanted.values()) == set(OUTCOMES), 'not every outcome')
     need(document['exit_status'] == FAILED and document['counts']['retried'] == 1, str(document['counts']))
     by_id = {t['id']: t for t in document['tests']}
     need(by_id['program/panic/one']['evidence']['panic'].endswith('Call Trace:\n'), str(by_id['program/panic/one']))
@@ -124,10 +128,9 @@ def check_documents(box, document, tests):
     need(any(n.startswith('vCPU 0: rip=') for n in by_id['program/hang/one']['evidence']['notes']), 'where it hung is not told')
     need(any('did not power off' in n for n in by_id['program/late_hang/one']['evidence']['notes']), 'late_hang')
     need(all(t['resources']['max_rss_kib'] > 1000 for t in document['tests']), 'resources')
-    if shutil.which('xmllint'):
-        done = subprocess.run(['xmllint', '--noout', '--schema', os.path.join(e2e.ROOT, 'docs/junit.xsd'), box.file('xml')],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
-        need(done.returncode == 0, done.stdout.decode())
+    done = subprocess.run(['xmllint', '--noout', '--schema', os.path.join(e2e.ROOT, 'docs/junit.xsd'), box.file('xml')],
+                          stdout=subprocess.PIPE, stderr=subprocess.STDOUT, check=False)
+    need(done.returncode == 0, done.stdout.decode())
     with open(box.file('tap'), encoding='utf-8') as f:
         need('1..64' in f.read().split('\n'), 'tap')
 
@@ -241,25 +244,43 @@ def test_vm_process_has_nothing_but_a_vm_in_it(box):
     need('ktstr-vm' in exe and not libraries, '{}: {}'.format(exe, libraries))
 
 
+def kill_some(box, child, n, per_look):
+    """Kills @n VM processes of @child, at most @per_look random ones at a look; how many it got before the batch ended."""
+    killed = set()
+    while len(killed) < n and child.poll() is None:
+        there = [pid for pid in vm_processes(box) if pid not in killed]
+        for pid in random.sample(there, min(len(there), per_look, n - len(killed))):
+            try:
+                os.kill(pid, signal.SIGKILL)
+                killed.add(pid)
+            except ProcessLookupError:
+                pass
+        time.sleep(0.05)
+    return len(killed)
+
+
 def test_killed_vm_processes_cost_no_other_verdict(box):
     tests = [('fill/{}'.format(i), {'timeout_s': 120}) for i in range(8)] + [('fail/{}'.format(i), {}) for i in range(24)]
     child = box.start(batch('--jobs', '4', '--overcommit', '4', '--retries', '10', program(box, tests)))
-    killed = set()
-    while len(killed) < 10 and child.poll() is None:
-        for pid in vm_processes(box):
-            if pid not in killed and len(killed) < 10:
-                try:
-                    os.kill(pid, signal.SIGKILL)
-                    killed.add(pid)
-                except ProcessLookupError:
-                    pass
-        time.sleep(0.05)
+    killed = kill_some(box, child, 10, 10)
     result = box.finish(child, limit=120)
     need_table(result, wanted_of(tests), FAILED)
     again = sum(table(result)[1].values())
     # One that had sent its verdict already has nothing left to lose.
-    need(0 < again <= len(killed) == 10, '{} killed, {} again: {}'.format(len(killed), again, result.text()))
+    need(0 < again <= killed == 10, '{} killed, {} again: {}'.format(killed, again, result.text()))
     need(b'the VM process was ended by signal 9 (SIGKILL)' in result.out, result.text())
+    box.need_clean()
+
+
+def test_ten_random_kills_change_no_outcome_of_the_mixed_batch(box):
+    tests = mixed()
+    child = box.start(batch('--jobs', '32', '--overcommit', '16', '--retries', '10', program(box, tests)))
+    killed = kill_some(box, child, 10, 1)
+    result = box.finish(child, limit=120)
+    need_table(result, wanted_of(tests), FAILED)
+    again = table(result)[1]
+    need(again.pop('program/no_init/one') == 10, 'it fails by itself, killed or not: ' + result.text())
+    need(killed == 10 and 0 < sum(again.values()) <= killed, '{} killed, {} again: {}'.format(killed, again, result.text()))
     box.need_clean()
 
 
