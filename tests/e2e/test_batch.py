@@ -7,7 +7,6 @@ import random
 import re
 import resource
 import select
-import shutil
 import signal
 import struct
 import subprocess
