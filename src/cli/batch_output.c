@@ -99,7 +99,8 @@ static void add_program(struct buf *to)
 
 	buf_append_str(to, "ktstr=");
 	add_quoted(to, self ? self : "ktstr");
-	buf_append_str(to, "\n[ -x \"$ktstr\" ] || ktstr=ktstr\nunset KTSTR_CPU_CAP\nexec \"${KTSTR:-$ktstr}\" test");
+	buf_append_str(to, "\n[ -x \"$ktstr\" ] || ktstr=ktstr\nunset KTSTR_CPU_CAP\nexec "
+			   "\"${KTSTR:-$ktstr}\" test");
 }
 
 static void write_replay(const struct test_options *o, const struct batch_vm *vm, struct buf *to)
