@@ -40,6 +40,30 @@ static const char *const stall_marks[] = { "soft lockup - CPU#", "hard LOCKUP on
 /* A user program's fault, told at a log level that the console may show: nothing wrong with the kernel. */
 static const char user_fault_mark[] = "traps: ";
 
+/*
+ * sched_ext's last word on a BPF scheduler, kernel/sched/ext.c: 'sched_ext: BPF scheduler "NAME" disabled (REASON)'. Tests go on
+ * under another scheduler then, so what they find says nothing about the one that was to be tested. One that was only taken
+ * out in good order is no error.
+ */
+static const char ejection_begin[] = "sched_ext: BPF scheduler \"";
+static const char ejection_reason[] = "\" disabled (";
+static const char *const good_reasons[] = { "unregistered", "BPF scheduler unregistered",
+					    "disabled by sysrq-S" };
+
+static bool is_ejection(const char *text)
+{
+	if (strncmp(text, ejection_begin, sizeof(ejection_begin) - 1) != 0)
+		return false;
+	const char *reason = strstr(text, ejection_reason);
+	if (!reason)
+		return false;
+	reason += sizeof(ejection_reason) - 1;
+	for (size_t i = 0; i < ARRAY_SIZE(good_reasons); i++)
+		if (strncmp(reason, good_reasons[i], strlen(good_reasons[i])) == 0)
+			return false;
+	return true;
+}
+
 static bool has_mark(const char *line, const char *const *marks, size_t n)
 {
 	for (size_t i = 0; i < n; i++)
@@ -89,8 +113,10 @@ static void look_at_kernel_line(struct judge *j, const char *line)
 		j->oops = true;
 	else if (text && has_mark(text, stall_marks, ARRAY_SIZE(stall_marks)))
 		j->stall = true;
+	else if (text && is_ejection(text))
+		j->ejected = true;
 	/* First cause first: from the first such line on. */
-	if (j->panic || j->oops || j->stall)
+	if (j->panic || j->oops || j->stall || j->ejected)
 		keep_line(j, line);
 }
 
@@ -246,6 +272,9 @@ static enum outcome decide(const struct judge *j, enum vm_end end, const char *e
 	 */
 	if (j->panic || j->oops)
 		return set_why(why, OUTCOME_PANIC, j->why, NULL);
+	/* The same of a scheduler. */
+	if (j->ejected)
+		return set_why(why, OUTCOME_STALL, j->why, NULL);
 	if (j->has_exit && j->exit.kind == EXIT_INIT)
 		return set_why(why, OUTCOME_INFRA,
 			       j->init_error[0] ? j->init_error : "ktstr-init failed", NULL);

@@ -30,6 +30,7 @@ struct judge {
 	bool panic;
 	bool oops;
 	bool stall;
+	bool ejected; /* the kernel took a BPF scheduler out, for an error of it */
 	bool has_exit;
 	bool is_exit_text; /* it came over COM2 */
 	struct frame_exit exit;

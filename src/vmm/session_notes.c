@@ -50,7 +50,7 @@ void session_send_notes(struct link *link, const struct session_account *a)
 	if (a->counts.tty_dropped)
 		session_note(link, "hvc0: %" PRIu64 " bytes dropped", a->counts.tty_dropped);
 	/* The command's own status stands, but a kernel that stalled on the way is not kept quiet. */
-	if (a->judge->stall && a->judge->has_exit)
+	if (a->judge->stall && !a->judge->ejected && a->judge->has_exit)
 		session_note(link, "the kernel reported a stall: %.*s",
 			     (int)strcspn(a->judge->why, "\n"), a->judge->why);
 	if (a->judge->has_exit && a->judge->limit != JUDGE_NO_LIMIT && a->end == VM_STOPPED)

@@ -27,7 +27,7 @@ ACTS = {
     'pass': 'PASS', 'late_hang': 'PASS', 'com2_pass': 'PASS', 'fill': 'PASS', 'fail': 'FAIL', 'com2_fail': 'FAIL', 'silent': 'FAIL',
     'liar': 'FAIL', 'crash': 'FAIL', 'killed': 'FAIL', 'skip': 'SKIP', 'inconclusive': 'INCONCLUSIVE',
     'panic': 'PANIC', 'late_panic': 'PANIC', 'oops': 'PANIC', 'pid1_killed': 'PANIC', 'vanish': 'PANIC',
-    'reset': 'PANIC', 'stall': 'STALL', 'hang': 'TIMEOUT', 'idle': 'TIMEOUT', 'early_reset': 'BOOT',
+    'reset': 'PANIC', 'stall': 'STALL', 'eject': 'STALL', 'hang': 'TIMEOUT', 'idle': 'TIMEOUT', 'early_reset': 'BOOT',
     'early_triple': 'BOOT', 'no_init': 'INFRA',
 }
 REASONS = {
@@ -36,6 +36,7 @@ REASONS = {
     'killed': 'died by signal 9 (SIGKILL)', 'late_panic': 'not syncing: after the pass',
     'panic': 'not syncing: the actor', 'oops': 'kernel NULL pointer dereference', 'pid1_killed': 'Attempted to kill init',
     'vanish': 'powered off without reporting an exit', 'reset': 'reset itself', 'stall': 'soft lockup',
+    'eject': 'BPF scheduler "actor" disabled (runnable task stall)',
     'hang': "last phase reached: command", 'early_triple': 'triple fault', 'no_init': 'mount /proc: on purpose',
     'skip': 'skipped on purpose', 'inconclusive': 'nothing was measured',
 }

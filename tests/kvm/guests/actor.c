@@ -246,6 +246,16 @@ static void act_stall(void)
 	serial_put("[   22.000002] watchdog: BUG: soft lockup - CPU#0 stuck for 22s! [test:100]\n");
 }
 
+static void act_eject(void)
+{
+	boot_up();
+	serial_put(
+	    "[    7.000002] sched_ext: BPF scheduler \"actor\" disabled (runnable task stall)\n"
+	    "[    7.000003] sched_ext: actor: test[100] failed to run for 5.120s\n");
+	result("PASS", "");
+	leave(EXIT_STATUS, TEST_EXIT_PASS);
+}
+
 static void act_pid1_killed(void)
 {
 	boot_up();
@@ -340,6 +350,7 @@ static const struct {
 	{ "late_panic", act_late_panic },
 	{ "oops", act_oops },
 	{ "stall", act_stall },
+	{ "eject", act_eject },
 	{ "pid1_killed", act_pid1_killed },
 	{ "vanish", act_vanish },
 	{ "reset", act_reset },
