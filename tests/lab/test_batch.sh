@@ -1,6 +1,6 @@
 #!/bin/bash
 # Batches of example programs with a stock kernel, each test in a machine of its own: crowded, every outcome that a real kernel
-# can give; and with CPUs of its own for each, seen from outside. By hand: KTSTR_REPEAT=4 makes it 36 VMs, 32 at a time.
+# can give; and with CPUs of its own for each, seen from outside. By hand: KTSTR_REPEAT=4 makes it 36 VMs (see README.md).
 # lab-options: -n 1 -l 2 -c 2 -m 6144
 # lab-timeout: 900
 . tests/lab/lib.sh
