@@ -187,16 +187,16 @@ static int bench_steps(struct bench *b, struct error *err)
 	if ((o->suite ? measure_devices(b, &doc, err) : measure_batches(b, &doc, err)) < 0)
 		return err->code;
 	bool is_table_wanted = !o->json || strcmp(o->json, "-") != 0;
-	int res = is_table_wanted ? fd_write_all(STDOUT_FILENO, b->text.data, b->text.len) : 0;
-	if (res < 0) {
+	/* The document first: who reads the table may be gone. */
+	int status = EXIT_CODE_OK;
+	if (o->json)
+		status = document_write(doc, o->json, err);
+	else
 		json_decref(doc);
-		return error_set(err, res, "standard output");
-	}
-	if (!o->json) {
-		json_decref(doc);
-		return EXIT_CODE_OK;
-	}
-	return document_write(doc, o->json, err);
+	if (status != EXIT_CODE_OK || !is_table_wanted)
+		return status;
+	int res = fd_write_all(STDOUT_FILENO, b->text.data, b->text.len);
+	return res < 0 ? error_set(err, res, "standard output") : EXIT_CODE_OK;
 }
 
 int cmd_bench(const struct command_context *ctx UNUSED, int argc, char **argv)

@@ -1,7 +1,6 @@
 #include "harness/waiter.h"
 
 #include <errno.h>
-#include <inttypes.h>
 #include <poll.h>
 
 #include "base/assert.h"
@@ -88,9 +87,10 @@ static void time_out(struct waiter *w)
 		log_debug("holders are not read again: %s", err.text);
 	acquire_describe_holders(&w->acquire, &holders);
 	finish(w, error_set_text(&w->err, -ETIMEDOUT,
-				 "no place on this host within %" PRIu64 " s; in use: %s "
+				 "no place on this host within %g s; in use: %s "
 				 "(`ktstr locks --json` tells more)",
-				 (w->deadline_ns - w->started_ns) / NS_PER_S, buf_str(&holders)));
+				 (double)((w->deadline_ns - w->started_ns) / NS_PER_MS) / 1e3,
+				 buf_str(&holders)));
 }
 
 /*

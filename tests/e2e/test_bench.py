@@ -207,6 +207,14 @@ def test_batch_document_on_standard_output_is_all_there_is(box):
     check_batch(json.loads(result.out), 1)
 
 
+def test_document_is_there_when_the_table_cannot_be_written(box):
+    with open('/dev/full', 'wb') as full:
+        result = box.run('bench', 'batch', '--runs', '1', *FEW_VMS, '--json', box.file('json'), limit=60, stdout=full)
+    need(result.status == 115 and b'standard output' in result.err, result.text())
+    with open(box.file('json'), encoding='utf-8') as f:
+        check_batch(json.load(f), 1)
+
+
 def test_interrupt_ends_a_batch_in_either_part(box):
     for args in (['--vms', '100000', '--jobs', '2'], ['--vms', '1', '--jobs', '1', '--seconds', '100']):
         child = box.start(['bench', 'batch'] + args)
