@@ -63,8 +63,8 @@ static void fill_deadline(struct batch_test *entry, const struct batch_vm *vm)
 	CLEANUP(freep) char *text = NULL;
 
 	if (vm->result.outcome.last_phase >= PHASE_COMMAND)
-		text = xasprintf("frame 'command', for %g s",
-				 (double)(vm->command_timeout_ns / NS_PER_MS) / 1e3);
+		text =
+		    xasprintf("frame 'command', for %g s", clock_limit_s(vm->command_timeout_ns));
 	else if (vm->state > BATCH_VM_STARTING)
 		text = xstrdup("the VM's start, until PID 1 reports");
 	batch_set_line(&entry->evidence.deadline_by, text);

@@ -89,8 +89,7 @@ static void time_out(struct waiter *w)
 	finish(w, error_set_text(&w->err, -ETIMEDOUT,
 				 "no place on this host within %g s; in use: %s "
 				 "(`ktstr locks --json` tells more)",
-				 (double)((w->deadline_ns - w->started_ns) / NS_PER_MS) / 1e3,
-				 buf_str(&holders)));
+				 clock_limit_s(w->deadline_ns - w->started_ns), buf_str(&holders)));
 }
 
 /*

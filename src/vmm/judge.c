@@ -241,10 +241,9 @@ static enum outcome decide_limit(const struct judge *j, char why[static JUDGE_TE
 {
 	char text[160];
 
-	(void)snprintf(text, sizeof(text),
-		       "no end in time; last phase reached: %s (limit: %g s from %s on)",
-		       frame_phase_name(j->last_phase), (double)(j->limit_ns / NS_PER_MS) / 1e3,
-		       limit_origin(j->limit));
+	(void)snprintf(
+	    text, sizeof(text), "no end in time; last phase reached: %s (limit: %g s from %s on)",
+	    frame_phase_name(j->last_phase), clock_limit_s(j->limit_ns), limit_origin(j->limit));
 	switch (j->limit) {
 	case JUDGE_TIMEOUT:
 		return set_why(
